@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * udrv_blk - the block loopback: attaching a session to the disks of its device,
+ * and keeping them when the session is over.
+ */
+#include "udrv_blk.h"
+
+static unsigned int recovery_window_s = 30;
+module_param(recovery_window_s, uint, 0644);
+MODULE_PARM_DESC(recovery_window_s, "seconds that requests wait for the next driver");
+
+static struct udrv_port_type udrv_blk_type;
+
+static bool udrv_blk_valid_disk(const struct udrv_blk_disk *i)
+{
+	return i->nr_sectors && i->nr_sectors <= (u64)1 << 48 && !i->reserved &&
+	       !(i->flags & ~UDRV_BLK_FLAGS_ALL) && is_power_of_2(i->logical_block_bytes) &&
+	       i->logical_block_bytes >= SECTOR_SIZE && i->logical_block_bytes <= PAGE_SIZE &&
+	       !(i->nr_sectors & ((i->logical_block_bytes >> SECTOR_SHIFT) - 1)) &&
+	       is_power_of_2(i->physical_block_bytes) && i->physical_block_bytes <= SZ_1M &&
+	       i->physical_block_bytes >= i->logical_block_bytes &&
+	       !i->model[UDRV_BLK_MODEL_LEN - 1] && !i->serial[UDRV_BLK_SERIAL_LEN - 1] &&
+	       i->depth && i->depth <= UDRV_BLK_MAX_DEPTH &&
+	       i->max_sectors >= PAGE_SIZE >> SECTOR_SHIFT && i->max_segments &&
+	       i->max_segments <= UDRV_BLK_MAX_SEGMENTS && i->max_segment_bytes >= PAGE_SIZE &&
+	       is_power_of_2((u64)i->segment_boundary + 1) && i->segment_boundary >= PAGE_SIZE - 1 &&
+	       is_power_of_2((u64)i->dma_alignment + 1) && i->dma_alignment < PAGE_SIZE;
+}
+
+static void udrv_blk_layout(struct udrv_blk_attach *arg)
+{
+	size_t end = 0;
+	u32 n;
+
+	arg->need_wakeup = udrv_place(&end, sizeof(struct udrv_need_wakeup));
+	for (n = 0; n < arg->nr_disks; n++) {
+		struct udrv_blk_disk *i = &arg->disks[n];
+
+		i->ring_depth = roundup_pow_of_two(i->depth);
+		i->slot_bytes = ALIGN(sizeof(struct udrv_blk_request) +
+				      i->max_segments * sizeof(struct udrv_blk_segment), 128);
+		i->submission = udrv_place(&end, UDRV_RING_BYTES(i->ring_depth,
+								 struct udrv_blk_submission));
+		i->completion = udrv_place(&end, UDRV_RING_BYTES(i->ring_depth,
+								 struct udrv_blk_completion));
+		i->slots = udrv_place(&end, i->depth * i->slot_bytes);
+	}
+	arg->map_bytes = PAGE_ALIGN(end);
+}
+
+/* The disk that the device has for a unit, a new one, or an error. */
+static struct udrv_disk *udrv_blk_find(struct udrv_blk *blk, const struct udrv_blk_disk *info)
+{
+	struct udrv_disk *d;
+	u32 n;
+
+	for (n = 0; n < blk->nr_disks; n++) {
+		d = blk->disks[n];
+		/* A successor must find the very disk that its predecessor described. */
+		if (d->info.unit == info->unit)
+			return memcmp(&d->info, info, offsetof(struct udrv_blk_disk, submission)) ?
+			       ERR_PTR(-ESTALE) : d;
+	}
+	if (n == UDRV_BLK_MAX_DISKS)
+		return ERR_PTR(-ENOSPC);
+	d = udrv_disk_create(blk, info);
+	if (!IS_ERR(d))
+		blk->disks[blk->nr_disks++] = d;
+	return d;
+}
+
+static void udrv_blk_window_work(struct work_struct *work)
+{
+	struct udrv_blk *blk = container_of(to_delayed_work(work), struct udrv_blk, window);
+	u32 n;
+
+	for (n = 0; n < blk->nr_disks; n++) {
+		if (blk->disks[n]->attached)
+			continue;
+		dev_warn(blk->disks[n]->dev, "no driver came: requests fail\n");
+		udrv_disk_release(blk->disks[n], true);
+	}
+}
+
+/* ---- Port ------------------------------------------------------------------ */
+
+static void udrv_blk_remove(struct udrv_port *port)
+{
+	struct udrv_blk *blk = container_of(port, struct udrv_blk, port);
+
+	cancel_delayed_work_sync(&blk->window);
+	while (blk->nr_disks)
+		udrv_disk_remove(blk->disks[--blk->nr_disks]);
+	kfree(blk);
+}
+
+static void udrv_blk_detach(struct udrv_port *port, bool quiet)
+{
+	struct udrv_blk *blk = container_of(port, struct udrv_blk, port);
+	u32 n;
+
+	cancel_delayed_work_sync(&blk->window);
+	for (n = 0; n < blk->nr_disks; n++) {
+		if (!blk->disks[n]->attached)
+			continue;
+		udrv_disk_hold(blk->disks[n]);
+		udrv_blk_take_back(blk->disks[n], quiet);
+	}
+	vfree(blk->port.shm);
+	blk->port.shm = NULL;
+	schedule_delayed_work(&blk->window, recovery_window_s * HZ);
+}
+
+static void udrv_blk_publish(struct udrv_port *port)
+{
+	struct udrv_blk *blk = container_of(port, struct udrv_blk, port);
+	u32 n, batches;
+
+	for (n = 0; n < blk->nr_disks; n++)	/* bounded: what a full queue can have */
+		for (batches = 8; batches && udrv_blk_reap(blk->disks[n]); batches--)
+			;
+}
+
+static int udrv_blk_attach_all(struct udrv_blk *blk, struct udrv_session *s,
+			       struct udrv_blk_attach *arg)
+{
+	u32 size = UINT_MAX & PAGE_MASK, boundary = UINT_MAX, n;
+	struct udrv_disk *d;
+
+	for (n = 0; n < arg->nr_disks; n++) {
+		d = udrv_blk_find(blk, &arg->disks[n]);
+		if (IS_ERR(d))
+			return PTR_ERR(d);
+		size = min(size, arg->disks[n].max_segment_bytes);
+		boundary = min(boundary, arg->disks[n].segment_boundary);
+	}
+	/* Those of the most modest disk: an IOMMU may merge segments. */
+	dma_set_max_seg_size(&s->udev->pdev->dev, size);
+	dma_set_seg_boundary(&s->udev->pdev->dev, boundary);
+	udrv_blk_layout(arg);
+	blk->port.shm = vmalloc_user(arg->map_bytes);
+	if (!blk->port.shm)
+		return -ENOMEM;
+	cancel_delayed_work_sync(&blk->window);
+	blk->session = s;
+	blk->need_wakeup = blk->port.shm + arg->need_wakeup;
+	blk->need_wakeup->kernel = 1;
+	blk->port.irq = &s->irqs[arg->vector];
+	for (n = 0; n < arg->nr_disks; n++) {
+		struct udrv_blk_disk *info = &arg->disks[n];
+
+		d = udrv_blk_find(blk, info);
+		strscpy(info->name, d->info.name, sizeof(info->name));
+		d->info.slot_bytes = info->slot_bytes;
+		d->slots = blk->port.shm + info->slots;
+		spin_lock_irq(&d->lock);
+		udrv_ring_init(&d->submission, blk->port.shm + info->submission, info->ring_depth);
+		udrv_ring_init(&d->completion, blk->port.shm + info->completion, info->ring_depth);
+		d->attached = true;
+		spin_unlock_irq(&d->lock);
+		udrv_disk_release(d, false);
+		if (!d->added)
+			schedule_work(&d->add);
+	}
+	schedule_delayed_work(&blk->window, recovery_window_s * HZ);	/* for those it left out */
+	return 0;
+}
+
+static struct udrv_port *udrv_blk_attach(struct udrv_session *s, struct udrv_port *port,
+					 void *argp)
+{
+	struct udrv_blk_attach *arg = argp;
+	struct udrv_blk *blk;
+	u32 n;
+	int ret;
+
+	if (!arg->nr_disks || arg->nr_disks > UDRV_BLK_MAX_DISKS || arg->reserved ||
+	    arg->vector >= s->nr_irqs)
+		return ERR_PTR(-EINVAL);
+	for (n = 0; n < arg->nr_disks; n++)
+		if (!udrv_blk_valid_disk(&arg->disks[n]) ||
+		    (n && arg->disks[n].unit <= arg->disks[n - 1].unit))
+			return ERR_PTR(-EINVAL);
+	if (port) {
+		blk = container_of(port, struct udrv_blk, port);
+	} else {
+		blk = kzalloc(sizeof(*blk), GFP_KERNEL);
+		if (!blk)
+			return ERR_PTR(-ENOMEM);
+		blk->port.type = &udrv_blk_type;
+		blk->port.udev = s->udev;
+		INIT_DELAYED_WORK(&blk->window, udrv_blk_window_work);
+	}
+	ret = udrv_blk_attach_all(blk, s, arg);
+	if (!ret)
+		return &blk->port;
+	if (!port)
+		udrv_blk_remove(&blk->port);
+	return ERR_PTR(ret);
+}
+
+static struct udrv_port_type udrv_blk_type = {
+	.owner = THIS_MODULE,
+	.arg_bytes = sizeof(struct udrv_blk_attach),
+	.attach = udrv_blk_attach,
+	.publish = udrv_blk_publish,
+	.detach = udrv_blk_detach,
+	.remove = udrv_blk_remove,
+};
+
+static int __init udrv_blk_init(void)
+{
+	int ret = class_register(&udrv_disk_class);
+
+	if (!ret)
+		udrv_port_type_set(UDRV_PORT_BLK, &udrv_blk_type);
+	return ret;
+}
+module_init(udrv_blk_init);
+
+static void __exit udrv_blk_exit(void)
+{
+	udrv_port_type_set(UDRV_PORT_BLK, NULL);
+	class_unregister(&udrv_disk_class);
+}
+module_exit(udrv_blk_exit);
+
+MODULE_DESCRIPTION("A user process as a disk, by shared rings");
+MODULE_LICENSE("GPL");

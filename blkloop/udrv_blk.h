@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * udrv_blk.h - inside udrv_blk.ko.
+ *
+ * A disk belongs to the bound device. While no driver is attached its queue is
+ * quiesced and requests wait, for the recovery window; what a driver had when it
+ * died is put back into the queue once the device is quiet. After the window
+ * requests fail, until a driver comes.
+ *
+ * d->lock guards the rings and d->rqs, the requests that the driver has. It is
+ * never held while a request is completed.
+ */
+#ifndef UDRV_BLK_H
+#define UDRV_BLK_H
+
+#include <linux/blk-mq.h>
+#include <linux/blkdev.h>
+#include <linux/ctype.h>
+#include <linux/idr.h>
+#include <linux/scatterlist.h>
+
+#include "udrv_blk_abi.h"
+#include "udrv_ring.h"
+
+struct udrv_blk;
+
+/* Behind each struct request. */
+struct udrv_blk_cmd {
+	u32 nr_sg;			/* as built; 0: no data */
+	struct scatterlist sg[];	/* max_segments, mapped while the driver has it */
+};
+
+struct udrv_disk {
+	struct udrv_blk *blk;
+	struct udrv_blk_disk info;	/* as the first driver described it, and the name */
+	int id;
+	struct gendisk *gd;
+	struct device *dev;		/* below the PCI device, above the block device */
+	struct blk_mq_tag_set tags;
+	struct work_struct add;		/* partitions are read through the driver itself */
+
+	spinlock_t lock;
+	bool attached;
+	bool held;			/* queue quiesced: requests wait */
+	bool failed;			/* recovery window over: requests fail */
+	bool added;
+	struct udrv_ring submission;
+	struct udrv_ring completion;
+	void *slots;
+	u32 generation;
+	struct request *rqs[UDRV_BLK_MAX_DEPTH];
+	u32 generations[UDRV_BLK_MAX_DEPTH];
+};
+
+struct udrv_blk {
+	struct udrv_port port;
+	struct udrv_session *session;	/* NULL: no driver */
+	struct udrv_need_wakeup *need_wakeup;
+	struct delayed_work window;
+	u32 nr_disks;
+	struct udrv_disk *disks[UDRV_BLK_MAX_DISKS];
+};
+
+/* queue.c */
+extern const struct blk_mq_ops udrv_blk_mq_ops;
+bool udrv_blk_reap(struct udrv_disk *d);
+void udrv_blk_take_back(struct udrv_disk *d, bool quiet);
+
+/* disk.c */
+extern struct class udrv_disk_class;
+struct udrv_disk *udrv_disk_create(struct udrv_blk *blk, const struct udrv_blk_disk *info);
+void udrv_disk_hold(struct udrv_disk *d);
+void udrv_disk_release(struct udrv_disk *d, bool failed);
+void udrv_disk_remove(struct udrv_disk *d);
+
+#endif /* UDRV_BLK_H */

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+#include "cli/bind.hpp"
+
+#include <filesystem>
+
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <string_view>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "libudrv/error.hpp"
+
+namespace udrv::cli {
+
+namespace {
+
+const char* const no_override = "\n";
+
+/// Writes, or throws "tried: problem; advice".
+void write_or_throw(const fs::path& path, const std::string& text, const std::string& tried) {
+    const int error = write_text(path, text);
+    if (error != 0) {
+        throw_errno(
+            error, tried,
+            error == EACCES || error == EPERM || error == EROFS
+                ? std::string("run as root")
+                : fmt::format("it happened when writing {}; `dmesg` may say why", path.string()));
+    }
+}
+
+void require_device(const System& system, const PciAddress& address, const std::string& tried) {
+    if (!fs::exists(system.device(address))) {
+        throw_error(ENODEV, tried, "there is no such PCI device",
+                    "`lspci -D` lists those of this machine");
+    }
+}
+
+void refuse_in_use(const System& system, const PciAddress& address, const std::string& tried) {
+    if (const std::string reason = in_use(system, address); !reason.empty()) {
+        throw_error(EBUSY, tried, reason, "use --force if the machine can do without");
+    }
+}
+
+/// On the way out without commit(): back to the driver it had, none if none.
+class Rollback {
+  public:
+    Rollback(const System& system, const PciAddress& address, std::string old_driver,
+             std::string old_override)
+        : system_(system), address_(address), old_driver_(std::move(old_driver)),
+          old_override_(std::move(old_override)) {}
+    Rollback(const Rollback&) = delete;
+    Rollback& operator=(const Rollback&) = delete;
+    ~Rollback() {
+        if (committed_) {
+            return;
+        }
+        const bool had_override = !old_override_.empty() && old_override_ != "(null)";
+        // Best effort: the error that brought us here is the one to report.
+        (void)write_text(system_.device(address_) / "driver_override",
+                         had_override ? old_override_ : no_override);
+        if (!old_driver_.empty() && system_.bound_driver(address_) != old_driver_) {
+            (void)write_text(system_.pci_driver(old_driver_) / "bind", address_.str());
+        }
+    }
+    void commit() { committed_ = true; }
+
+  private:
+    const System& system_;
+    PciAddress address_;
+    std::string old_driver_;
+    std::string old_override_;
+    bool committed_ = false;
+};
+
+void warn_without_iommu(const System& system, const PciAddress& address) {
+    if (read_line(system.device(address) / "udrv/iommu") != "1") {
+        fmt::print(stderr,
+                   "udrv: warning: no IOMMU confines {}: whoever drives it can read and write all "
+                   "memory of this machine\n",
+                   address.str());
+    }
+}
+
+void wait_for_node(const System& system, const PciAddress& address) {
+    using namespace std::chrono_literals;
+    for (int attempt = 0; attempt < 200; ++attempt) {
+        if (fs::exists(system.dev / "udrv" / address.str())) {
+            return;
+        }
+        std::this_thread::sleep_for(10ms);
+    }
+}
+
+} // namespace
+
+void bind(const System& system, const PciAddress& address, bool force) {
+    const std::string tried = "bind " + address.str();
+    require_device(system, address, tried);
+    if (!system.module_loaded()) {
+        throw_error(ENOENT, tried, "the kernel module udrv is not loaded",
+                    "load it with `modprobe udrv` (or insmod build/modules/udrv.ko)");
+    }
+    const std::string old_driver = system.bound_driver(address);
+    if (old_driver == "udrv") {
+        return;
+    }
+    if (!force) {
+        refuse_in_use(system, address, tried);
+    }
+    const fs::path override_file = system.device(address) / "driver_override";
+    Rollback rollback(system, address, old_driver, read_line(override_file));
+    write_or_throw(override_file, "udrv", tried);
+    if (!old_driver.empty()) {
+        write_or_throw(system.pci_driver(old_driver) / "unbind", address.str(), tried);
+    }
+    write_or_throw(system.sys / "bus/pci/drivers_probe", address.str(), tried);
+    if (system.bound_driver(address) != "udrv") {
+        throw_error(EIO, tried, "the kernel module did not take the device",
+                    "`dmesg` says why; it has its old driver again");
+    }
+    rollback.commit();
+    wait_for_node(system, address);
+    warn_without_iommu(system, address);
+}
+
+void unbind(const System& system, const PciAddress& address, bool force) {
+    const std::string tried = "unbind " + address.str();
+    require_device(system, address, tried);
+    if (system.bound_driver(address) != "udrv") {
+        throw_error(ENODEV, tried, "the device is not bound to udrv",
+                    "`udrv status` lists those that are");
+    }
+    if (!force) {
+        refuse_in_use(system, address, tried);
+    }
+    write_or_throw(system.pci_driver("udrv") / "unbind", address.str(), tried);
+    write_or_throw(system.device(address) / "driver_override", no_override, tried);
+    // A chip that nobody could reset may still hold the addresses of its last driver,
+    // if that was killed. A kernel driver that switches bus mastering on before it
+    // resets the chip would let it write there, so such a device is not handed on.
+    if (std::filesystem::exists(system.device(address) / "reset")) {
+        // No other driver may want it: that is not our failure.
+        (void)write_text(system.sys / "bus/pci/drivers_probe", address.str());
+    }
+}
+
+} // namespace udrv::cli

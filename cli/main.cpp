@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+//
+// udrv: bind devices, run their drivers, see what runs.
+// Exit status: 0 done, 1 it could not be done, 2 it was not asked for correctly.
+#include <cstdio>
+#include <exception>
+#include <map>
+#include <string>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "cli/bind.hpp"
+#include "cli/run.hpp"
+#include "cli/status.hpp"
+
+namespace {
+
+using namespace udrv;
+
+struct Arguments {
+    std::string bdf;
+    std::string driver;
+    bool force = false;
+    bool json = false;
+    RunOptions run;
+};
+
+std::string driver_names() {
+    std::string names;
+    for (const Driver* driver : drivers()) {
+        names += fmt::format("{}{}", names.empty() ? "" : ", ", driver->name);
+    }
+    return names.empty() ? "none" : names;
+}
+
+void add_bdf(CLI::App& command, Arguments& arguments) {
+    command.add_option("BDF", arguments.bdf, "PCI address, as in 0000:00:10.0 or 00:10.0")
+        ->required();
+}
+
+void add_commands(CLI::App& app, Arguments& arguments) {
+    CLI::App* bind = app.add_subcommand("bind", "Give a device to udrv");
+    add_bdf(*bind, arguments);
+    bind->add_flag("--force", arguments.force,
+                   "Even if it carries a mounted disk or the default route");
+
+    CLI::App* unbind = app.add_subcommand("unbind", "Give a device back to the kernel");
+    add_bdf(*unbind, arguments);
+    unbind->add_flag("--force", arguments.force,
+                     "Even if it carries a mounted disk or the default route");
+
+    CLI::App* run = app.add_subcommand("run", "Drive a bound device, in the foreground");
+    run->add_option("DRIVER", arguments.driver, "One of: " + driver_names())->required();
+    add_bdf(*run, arguments);
+    run->add_option("--name", arguments.run.name, "Name of the network interface, as in udn0");
+    const std::map<std::string, WaitMode> modes{{"uring", WaitMode::uring},
+                                                {"read", WaitMode::read}};
+    run->add_option("--wait", arguments.run.wait, "How to wait: uring (default) or read")
+        ->transform(CLI::CheckedTransformer(modes))
+        ->type_name("uring|read");
+    run->add_option("--stats", arguments.run.stats_path,
+                    "Write counters to this JSON file at exit and upon SIGUSR1");
+    run->add_flag("-v,--verbose", arguments.run.verbose, "Log more");
+
+    CLI::App* status = app.add_subcommand("status", "List the devices that are bound to udrv");
+    status->add_flag("--json", arguments.json, "As a JSON array");
+    app.require_subcommand(1);
+}
+
+int usage_error(const std::string& text) {
+    fmt::print(stderr, "udrv: read the command line: {}; see `udrv --help`\n", text);
+    return 2;
+}
+
+int execute(const CLI::App& app, const Arguments& arguments) {
+    const cli::System system;
+    if (app.got_subcommand("bind")) {
+        cli::bind(system, PciAddress::parse(arguments.bdf), arguments.force);
+    } else if (app.got_subcommand("unbind")) {
+        cli::unbind(system, PciAddress::parse(arguments.bdf), arguments.force);
+    } else if (app.got_subcommand("status")) {
+        fmt::print("{}",
+                   arguments.json ? cli::status_json(system) + "\n" : cli::status_table(system));
+    } else {
+        const Driver* driver = find_driver(arguments.driver);
+        if (driver == nullptr) {
+            return usage_error(fmt::format("there is no driver '{}'; this build has: {}",
+                                           arguments.driver, driver_names()));
+        }
+        return cli::run(system, *driver, PciAddress::parse(arguments.bdf), arguments.run);
+    }
+    return 0;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    try {
+        Arguments arguments;
+        CLI::App app("Linux device drivers as user processes", "udrv");
+        add_commands(app, arguments);
+        try {
+            app.parse(argc, argv);
+        } catch (const CLI::ParseError& error) {
+            if (error.get_exit_code() == 0) {
+                return app.exit(error); // --help
+            }
+            return usage_error(error.what());
+        }
+        return execute(app, arguments);
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "udrv: %s\n", error.what());
+        return 1;
+    }
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <string>
+
+#include "cli/system.hpp"
+
+namespace udrv::cli {
+
+/// A JSON array, one object a device bound to udrv, by address: bdf, ids, driver
+/// (null: nobody drives it), pid (or null), state (idle, open, running, ending), name
+/// (first of names, or null), names (interfaces and disks), disks (of each its name,
+/// model, serial, size_bytes), iommu, and the counters interrupts, violations,
+/// pinned_bytes, mappings. Empty without the module.
+[[nodiscard]] std::string status_json(const System& system);
+
+/// The same as a table for people.
+[[nodiscard]] std::string status_table(const System& system);
+
+/// A driver process calls itself udrv-<driver>, so that status can tell.
+inline constexpr const char* process_prefix = "udrv-";
+
+} // namespace udrv::cli

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+//
+// Ahci: driver of any AHCI 1.x controller (PCI class 01:06:01), a BlkChip with a disk
+// a port. Registers are in BAR 5. Reading order: ahci_registers.hpp, fis.hpp, this,
+// port.hpp, port.cpp, port_recovery.cpp.
+//
+// Source documents: "AHCI", see ahci_registers.hpp; "ACS-3", see drivers/ata.
+//
+// Command completion coalescing (AHCI 11) is not used: its timer counts in whole
+// milliseconds, longer than a solid state disk needs for a whole batch, and one
+// interrupt already reports all that is done by then.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "blkloop/blk_chip.hpp"
+#include "drivers/ahci/ahci_registers.hpp"
+#include "drivers/ahci/port.hpp"
+#include "libudrv/dma.hpp"
+#include "libudrv/registers.hpp"
+
+namespace udrv::ahci {
+
+/// Stops whatever a predecessor left under way: takes the HBA from the BIOS and
+/// resets it (AHCI 10.6.3, 10.4.3). Bus mastering may be switched on only after that,
+/// and has to be on before an Ahci is made, which reads from the disks by DMA. Throws
+/// Error.
+void reset_hba(RegisterIo& abar);
+
+/// Bits of addresses that the HBA can use (CAP.S64A): for the device's DMA mask,
+/// before an Ahci is made.
+[[nodiscard]] unsigned dma_bits(RegisterIo& abar);
+
+class Ahci {
+  public:
+    /// Resets the HBA, finds and identifies the disks. Throws Error, also if there is
+    /// no disk at all.
+    Ahci(RegisterIo& abar, DmaAllocator& dma, const Config& config = {});
+
+    [[nodiscard]] std::span<const udrv_blk_disk> disks() const { return disks_; }
+    [[nodiscard]] bool interrupt();
+    void submit(std::uint32_t disk, std::span<const BlkSubmission> submissions);
+    [[nodiscard]] std::size_t reap(std::span<BlkCompletion> completions);
+    [[nodiscard]] BlkClock::time_point tick(BlkClock::time_point now);
+    void stop();
+
+    /// What set-up found on the ports that have no usable disk, a sentence each.
+    [[nodiscard]] std::span<const std::string> notes() const { return notes_; }
+    [[nodiscard]] const PortCounters& counters(std::uint32_t disk) const {
+        return ports_[disk]->counters();
+    }
+    [[nodiscard]] unsigned dma_bits() const { return hba_.addresses64 ? 64 : 32; }
+
+  private:
+    void read_capabilities();
+    void find_links();
+    void attach_disks(DmaAllocator& dma);
+    void add_note(std::uint32_t number, const std::string& text);
+    [[nodiscard]] BlkClock::time_point reset_step(BlkClock::time_point now);
+
+    RegisterIo& regs_;
+    const Config config_;
+    Hba hba_;
+    std::uint32_t implemented_ = 0;            ///< PI
+    std::vector<std::unique_ptr<Port>> ports_; ///< one a disk, after set-up
+    std::vector<udrv_blk_disk> disks_;
+    std::array<Port*, max_ports> port_of_bit_{}; ///< of IS; nullptr: no disk there
+    std::vector<std::string> notes_;
+    bool resetting_ = false; ///< GHC.HR is 1, because a port would not stop
+    BlkClock::time_point reset_deadline_;
+    bool stopped_ = false;
+};
+
+static_assert(BlkChip<Ahci>);
+
+} // namespace udrv::ahci

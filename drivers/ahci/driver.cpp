@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+//
+// `udrv run ahci`: from a bound device to served disks.
+#include <string>
+
+#include <spdlog/spdlog.h>
+
+#include "blkloop/blk_serve.hpp"
+#include "drivers/ahci/ahci.hpp"
+#include "libudrv/driver.hpp"
+#include "libudrv/error.hpp"
+
+namespace udrv::ahci {
+
+namespace {
+
+constexpr unsigned abar = 5; // AHCI 2.1.11
+
+constexpr PciId ids[] = {
+    {0x8086, 0x2922}, // 82801IR/IO/IH (ICH9), AHCI
+    {0x8086, 0x2829}, // 82801HM (ICH8M), AHCI
+    {0x8086, 0x3a22}, // 82801JI (ICH10), AHCI
+};
+
+/// MSI is never shared and needs no read of the device to tell whose it was.
+void set_up_interrupt(Device& device) {
+    if (device.info().nr_msi == 0) {
+        return;
+    }
+    try {
+        device.irq_setup(UDRV_IRQ_MSI, 1);
+    } catch (const Error& error) {
+        spdlog::debug("{}; using INTx", error.what());
+    }
+}
+
+int run(DriverContext& context) {
+    Device& device = context.device;
+    auto registers = device.map_bar(abar);
+    reset_hba(registers); // so that bus mastering is safe
+    device.dma_bits(dma_bits(registers));
+    set_up_interrupt(device);
+    device.bus_master(true);
+    Ahci chip(registers, device);
+    for (const std::string& note : chip.notes()) {
+        spdlog::warn("{}: {}", device.address().str(), note);
+    }
+    return serve_blk(context, chip);
+}
+
+} // namespace
+
+extern const Driver driver{"ahci", "AHCI controllers: Intel ICH8, ICH9, ICH10", ids, run};
+
+} // namespace udrv::ahci

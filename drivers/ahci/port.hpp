@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: MIT
+//
+// One port of the HBA with one disk on it: set-up, the path of a request, and error
+// recovery. A request's tag is its slot in the command list.
+//
+// Queued (NCQ) and other commands are never with the disk together, since a
+// non-queued command makes the disk give up its queue. So requests wait in arrival
+// order: a flush until the queue has drained, what came after the flush until it is
+// done. Without NCQ, all commands are issued one at a time.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "blkloop/blk_chip.hpp"
+#include "drivers/ahci/ahci_registers.hpp"
+#include "drivers/ahci/fis.hpp"
+#include "drivers/ata/identify.hpp"
+#include "libudrv/dma.hpp"
+
+namespace udrv::ahci {
+
+struct Config {
+    /// For a command to complete, from the first tick() after its issue.
+    std::chrono::milliseconds command_timeout{5'000};
+    /// The same for flushes and TRIM, which may take a disk much longer.
+    std::chrono::milliseconds flush_timeout{30'000};
+    /// From a reset to a disk that takes commands: platters spin up in that time.
+    std::chrono::milliseconds ready_timeout{10'000};
+    /// At set-up, for a device to show on a port. A device answers a reset of the
+    /// link within 10 ms, or is not there.
+    std::chrono::milliseconds detect{50};
+    bool ncq = true; ///< use it where HBA and disk have it
+};
+
+/// What the port needs to know of its HBA.
+struct Hba {
+    std::uint32_t slots = 1;
+    bool ncq = false;
+    bool addresses64 = false;
+};
+
+/// What happened, for people and tests.
+struct PortCounters {
+    std::uint64_t device_errors = 0; ///< the disk reported an error
+    std::uint64_t link_errors = 0;   ///< the transfer or the link broke
+    std::uint64_t timeouts = 0;      ///< commands that did not complete in time
+    std::uint64_t resets = 0;        ///< of the port, after set-up
+    std::uint64_t reissued = 0;      ///< commands given to the disk again
+};
+
+class Port {
+  public:
+    Port(RegisterIo& regs, std::uint32_t number, const Hba& hba, const Config& config);
+    Port(const Port&) = delete;
+    Port& operator=(const Port&) = delete;
+    ~Port() = default;
+
+    // ---- Set-up: may block, allocate and throw. In this order.
+
+    /// Neither processes commands nor receives FISes; link powered and on its way up.
+    void quiet();
+    [[nodiscard]] std::uint32_t link(); ///< PxSSTS.DET
+    /// Makes a disk of it. Returns why it is none; empty: it is.
+    [[nodiscard]] std::string attach(DmaAllocator& dma);
+    /// From now on it interrupts.
+    void enable();
+
+    [[nodiscard]] const udrv_blk_disk& disk() const { return disk_; }
+    [[nodiscard]] std::uint32_t number() const { return number_; }
+
+    // ---- Data path: BlkChip of one disk.
+
+    void interrupt();
+    void submit(std::span<const BlkSubmission> submissions);
+    [[nodiscard]] std::size_t reap(std::uint32_t disk, std::span<BlkCompletion> completions);
+    [[nodiscard]] BlkClock::time_point tick(BlkClock::time_point now);
+    /// No command under way. False: the port does not stop.
+    bool stop();
+
+    // ---- When the port itself can not be stopped, the HBA is reset.
+
+    [[nodiscard]] bool wants_hba_reset() const { return state_ == State::stuck; }
+    void hba_was_reset();
+    /// All its requests fail, from now on.
+    void lose();
+
+    [[nodiscard]] const PortCounters& counters() const { return counters_; }
+
+  private:
+    enum class State : std::uint8_t {
+        running,
+        stopping,    ///< PxCMD.ST is 0, until CR is
+        stuck,       ///< CR stays 1
+        comreset,    ///< PxSCTL.DET is 1
+        coming_up,   ///< link and disk come back
+        reading_log, ///< which queued command failed?
+        lost         ///< no disk any more
+    };
+    enum class Cause : std::uint8_t { device, link, timeout };
+
+    struct Slot {
+        const udrv_blk_request* request = nullptr;
+        BlkClock::time_point issued; ///< by tick()'s clock
+        BlkClock::time_point deadline;
+        std::uint32_t generation = 0;
+        std::uint16_t flags = 0; ///< of the command header
+        std::uint16_t prdtl = 0;
+        std::uint8_t timeouts = 0;
+        std::uint8_t failures = 0; ///< when alone with the disk
+        bool queued = false;
+        bool alone = false; ///< suspect: nothing else is issued beside it
+    };
+    /// Ring of at most max_slots entries; free-running indices.
+    template <typename T>
+    struct Ring {
+        std::array<T, max_slots> entries{};
+        std::uint32_t producer = 0;
+        std::uint32_t consumer = 0;
+        [[nodiscard]] bool empty() const { return producer == consumer; }
+        [[nodiscard]] T& front() { return entries[consumer % max_slots]; }
+        void push(const T& entry) { entries[producer++ % max_slots] = entry; }
+        void push_front(const T& entry) { entries[--consumer % max_slots] = entry; }
+        void pop() { consumer++; }
+    };
+
+    // port_setup.cpp
+    void wait_until(const R32& place, const char* name, std::uint32_t mask, std::uint32_t value,
+                    std::chrono::milliseconds timeout);
+    void allocate(DmaAllocator& dma);
+    [[nodiscard]] std::uint64_t checked(const DmaBlock& block) const;
+    void write_addresses();
+    [[nodiscard]] std::string run_identify();
+    void fill_disk(const ata::Identity& identity, DmaAllocator& dma);
+    // port.cpp
+    [[nodiscard]] std::uint32_t read(const R32& place) {
+        return place.at(number_, port::stride).read(regs_);
+    }
+    void write(const R32& place, std::uint32_t value) {
+        place.at(number_, port::stride).write(regs_, value);
+    }
+    [[nodiscard]] CommandTable& table(std::uint32_t tag) const;
+    void write_header(std::uint32_t slot, std::uint16_t flags, std::uint16_t prdtl,
+                      std::uint64_t table_dma_addr);
+    [[nodiscard]] bool encode_request(std::uint32_t tag);
+    [[nodiscard]] bool encode_transfer(std::uint32_t tag, const udrv_blk_request& request,
+                                       Taskfile& task);
+    [[nodiscard]] bool encode_discard(std::uint32_t tag, const udrv_blk_request& request,
+                                      Taskfile& task);
+    void issue();
+    [[nodiscard]] bool fis_arrived();
+    [[nodiscard]] bool fis_says_error() const;
+    void forget_fises();
+    void harvest();
+    void complete(std::uint32_t tag, std::uint32_t status);
+    // port_recovery.cpp
+    [[nodiscard]] BlkClock::time_point watch(BlkClock::time_point now);
+    void recover(Cause cause);
+    [[nodiscard]] bool step(BlkClock::time_point now);
+    [[nodiscard]] bool stopped(BlkClock::time_point now);
+    [[nodiscard]] bool came_up(BlkClock::time_point now);
+    [[nodiscard]] bool log_read(BlkClock::time_point now);
+    void enter(State state, BlkClock::time_point now, std::chrono::milliseconds timeout);
+    void begin_log(BlkClock::time_point now);
+    void start_engine();
+    void resume();
+    void settle();
+    void settle_one(std::uint32_t tag, std::uint32_t culprit);
+    [[nodiscard]] static std::uint32_t status_of(std::uint8_t error, std::uint8_t op);
+
+    RegisterIo& regs_;
+    const std::uint32_t number_;
+    const Hba hba_;
+    const Config config_;
+    udrv_blk_disk disk_{};
+    bool ncq_ = false;
+    bool lba48_ = false;
+    bool flush_ext_ = false;
+    std::uint32_t block_sectors_ = 1; ///< logical block in units of 512 bytes
+
+    // Memory that the HBA reads and writes.
+    CommandHeader* list_ = nullptr; ///< of max_slots
+    std::uint64_t list_dma_addr_ = 0;
+    ReceivedFis* fis_ = nullptr;
+    std::uint64_t fis_dma_addr_ = 0;
+    CommandTable* service_table_ = nullptr; ///< for IDENTIFY and READ LOG EXT, one PRD
+    std::uint64_t service_table_dma_addr_ = 0;
+    std::byte* page_ = nullptr; ///< 512 bytes for their data
+    static constexpr std::uint32_t tables_a_block = 8;
+    std::array<DmaBlock, max_slots / tables_a_block> tables_{};
+    DmaBlock trim_{}; ///< a payload a tag
+
+    std::array<Slot, max_slots> slots_{};
+    std::uint32_t outstanding_ = 0; ///< with the disk; bit n: tag n
+    std::uint32_t unstamped_ = 0;   ///< of these, issued since the last tick()
+    bool exclusive_ = false;        ///< what is outstanding must stay alone
+    Ring<std::uint8_t> waiting_;    ///< tags, in arrival order
+    Ring<BlkCompletion> done_;
+    bool attention_ = false;   ///< an interrupt came since the last harvest
+    std::uint32_t causes_ = 0; ///< PxIS bits not yet acted upon
+
+    // Recovery.
+    State state_ = State::running;
+    Cause cause_ = Cause::device;
+    bool reset_ = false; ///< recovery has to reset the port
+    bool timed_ = false; ///< deadline_ is set
+    BlkClock::time_point deadline_;
+    BlkClock::time_point look_ = BlkClock::time_point::max(); ///< when to check on commands
+    std::uint32_t victims_ = 0;                               ///< outstanding when the error came
+    std::uint32_t overdue_ = 0;                               ///< of these, the late ones
+    bool queue_failed_ = false;                               ///< victims are queued commands
+    bool log_valid_ = false;
+    std::uint32_t culprit_ = 0; ///< with log_valid_
+    std::uint8_t error_ = 0;    ///< ERROR of the failed command
+    std::uint32_t silent_ = 0;  ///< timeouts since the disk last completed anything
+    PortCounters counters_;
+};
+
+} // namespace udrv::ahci

@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: MIT
+//
+// When a command fails, hangs or is lost: AHCI 6.2.2, "Software Error Recovery", as a
+// state machine. No step waits; tick() takes the next when its time has come.
+//
+//   running -> stopping -> reading_log -> running        a queued command failed
+//              stopping -> running                       any other command failed
+//              stopping -> comreset -> coming_up -> running
+//                                                        timeout, broken link, or
+//                                                        the log does not tell
+//   coming_up -> lost        the disk does not come back
+//   stopping -> stuck        Ahci resets the whole HBA, then -> coming_up
+//
+// What was outstanding then are the `victims`. The one that is known to have failed
+// completes with its error, the others are reissued. If it is not known which one,
+// all are suspects and go to the disk one at a time: who fails alone, failed. So each
+// recovery ends at least one request, counts up a bounded counter of one, or makes
+// suspects of them all; it can not go on for ever.
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "drivers/ahci/port.hpp"
+
+namespace udrv::ahci {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto poll_interval = 1ms;  // of a recovery under way
+constexpr auto stop_timeout = 500ms; // for PxCMD.CR (AHCI 10.1.2)
+/// At least 1 ms (AHCI 10.4.2); `now` may be older than the register write.
+constexpr auto comreset_hold = 2ms;
+constexpr auto log_timeout = 2s;
+/// How old a command has to be before it is looked at without an interrupt.
+constexpr auto look_interval = 250ms;
+
+constexpr std::uint8_t max_timeouts = 2; // of one command
+constexpr std::uint8_t max_failures = 3; // of one command on a bad link
+/// Timeouts in a row with not one completion in between: the disk is gone.
+constexpr std::uint32_t max_silent = 4;
+constexpr std::uint32_t nobody = max_slots;
+
+std::uint32_t bit_of(std::uint32_t tag) {
+    return 1u << tag;
+}
+std::uint32_t first(std::uint32_t set) {
+    return static_cast<std::uint32_t>(std::countr_zero(set));
+}
+
+} // namespace
+
+// ---- Time ------------------------------------------------------------------------
+
+BlkClock::time_point Port::tick(BlkClock::time_point now) {
+    for (;;) {
+        if (state_ == State::running) {
+            const auto next = watch(now);
+            if (state_ == State::running) {
+                return done_.empty() ? next : now;
+            }
+        } else if (state_ == State::lost) {
+            return done_.empty() ? BlkClock::time_point::max() : now;
+        } else if (!step(now)) {
+            return now + poll_interval;
+        }
+    }
+}
+
+/// Stamps new commands, and looks at those that take long.
+BlkClock::time_point Port::watch(BlkClock::time_point now) {
+    if (outstanding_ != 0 && now >= look_) {
+        look_ = BlkClock::time_point::max();
+        harvest(); // an interrupt may have been lost
+        if (state_ != State::running) {
+            return now;
+        }
+    }
+    for (std::uint32_t set = unstamped_; set != 0; set &= set - 1) {
+        Slot& slot = slots_[first(set)];
+        const bool slow = slot.request->op >= UDRV_BLK_FLUSH;
+        slot.issued = now;
+        slot.deadline = now + (slow ? config_.flush_timeout : config_.command_timeout);
+    }
+    unstamped_ = 0;
+    if (outstanding_ == 0) {
+        look_ = BlkClock::time_point::max();
+        return look_;
+    }
+    if (now < look_ && look_ != BlkClock::time_point::max()) {
+        return look_;
+    }
+    std::uint32_t overdue = 0;
+    bool old = false;
+    look_ = now + look_interval;
+    for (std::uint32_t set = outstanding_; set != 0; set &= set - 1) {
+        const Slot& slot = slots_[first(set)];
+        look_ = std::min(look_, slot.deadline);
+        old |= now - slot.issued >= look_interval;
+        if (now >= slot.deadline) {
+            overdue |= bit_of(first(set));
+        }
+    }
+    if (overdue != 0) {
+        counters_.timeouts += static_cast<std::uint64_t>(std::popcount(overdue));
+        recover(Cause::timeout);
+        overdue_ = overdue;
+    } else if (old && ((read(port::tfd) & ata::status::err) != 0 || read(port::serr) != 0)) {
+        // The error left a trace, but its interrupt or FIS was overwritten by the
+        // success of another command. Should the trace mean nothing, commands are
+        // reissued once for it, and PxSERR is clean from then on.
+        recover(Cause::device);
+    }
+    return look_;
+}
+
+// ---- Steps -----------------------------------------------------------------------
+
+/// From running to stopping. What is outstanding becomes the victims.
+void Port::recover(Cause cause) {
+    cause_ = cause;
+    victims_ = outstanding_;
+    overdue_ = 0;
+    queue_failed_ = victims_ != 0 && slots_[first(victims_)].queued;
+    log_valid_ = false;
+    error_ = static_cast<std::uint8_t>(read(port::tfd) >> px_tfd::err_shift);
+    // With nothing outstanding there is nothing to ask the disk about.
+    reset_ = cause != Cause::device || victims_ == 0;
+    outstanding_ = 0;
+    unstamped_ = 0;
+    exclusive_ = false;
+    look_ = BlkClock::time_point::max();
+    if (cause == Cause::timeout) {
+        silent_++;
+    } else {
+        silent_ = 0; // it still talks
+        (cause == Cause::device ? counters_.device_errors : counters_.link_errors)++;
+    }
+    write(port::ie, 0);
+    write(port::cmd, read(port::cmd) & ~px_cmd::st);
+    state_ = State::stopping;
+    timed_ = false; // the next tick() knows the time
+}
+
+void Port::enter(State state, BlkClock::time_point now, std::chrono::milliseconds timeout) {
+    state_ = state;
+    deadline_ = now + timeout;
+    timed_ = true;
+}
+
+/// True: there may be more to do at once.
+bool Port::step(BlkClock::time_point now) {
+    switch (state_) {
+    case State::stopping:
+        return stopped(now);
+    case State::comreset:
+        if (now < deadline_) {
+            return false;
+        }
+        write(port::sctl, px_sctl::ipm_none);
+        enter(State::coming_up, now, config_.ready_timeout);
+        return true;
+    case State::coming_up:
+        return came_up(now);
+    case State::reading_log:
+        return log_read(now);
+    case State::running:
+    case State::stuck:
+    case State::lost:
+        break;
+    }
+    return false;
+}
+
+bool Port::stopped(BlkClock::time_point now) {
+    if (!timed_) {
+        enter(State::stopping, now, stop_timeout);
+    }
+    if ((read(port::cmd) & px_cmd::cr) != 0) {
+        if (now >= deadline_) {
+            state_ = State::stuck;
+        }
+        return false;
+    }
+    if (silent_ >= max_silent) {
+        lose();
+        return true;
+    }
+    // AHCI 6.2.2.1: with PxCMD.CR at 0, PxSERR and PxIS are cleared; a disk that is
+    // still busy needs a port reset (COMRESET).
+    write(port::serr, read(port::serr));
+    write(port::is, read(port::is));
+    forget_fises();
+    if (reset_ || (read(port::tfd) & (ata::status::bsy | ata::status::drq)) != 0) {
+        counters_.resets++;
+        write(port::sctl, px_sctl::ipm_none | px_sctl::det_comreset);
+        enter(State::comreset, now, comreset_hold);
+        return true;
+    }
+    start_engine();
+    if (queue_failed_) {
+        begin_log(now);
+    } else {
+        resume();
+    }
+    return true;
+}
+
+bool Port::came_up(BlkClock::time_point now) {
+    // The link's return sets PxSERR.DIAG.X (AHCI 3.3.12), and as long as that is set an
+    // HBA may keep the disk's first FIS out of PxTFD.
+    write(port::serr, read(port::serr));
+    const bool linked = (read(port::ssts) & px_ssts::det_mask) == px_ssts::det_ready;
+    if (linked && (read(port::tfd) & (ata::status::bsy | ata::status::drq)) == 0) {
+        forget_fises();
+        start_engine();
+        resume();
+        return true;
+    }
+    if (now >= deadline_) {
+        lose();
+        return true;
+    }
+    return false;
+}
+
+void Port::start_engine() {
+    write(port::is, read(port::is));
+    write(port::cmd, read(port::cmd) | px_cmd::st);
+}
+
+/// AHCI 6.2.2.2: after the failure of a queued command the disk takes only READ LOG
+/// EXT of the NCQ Command Error log, which names the command and ends that state.
+/// The victims' slots are all free again, as PxCMD.ST was 0.
+void Port::begin_log(BlkClock::time_point now) {
+    std::memset(page_, 0, ata::sector_bytes); // a page that does not come is not valid
+    const H2dFis fis = encode(ahci::read_log(ata::log_ncq_error));
+    std::copy(fis.begin(), fis.end(), service_table_->cfis);
+    write_header(0, header::cfl_h2d, 1, service_table_dma_addr_);
+    write(port::ci, 1);
+    enter(State::reading_log, now, log_timeout);
+}
+
+bool Port::log_read(BlkClock::time_point now) {
+    const bool failed = (read(port::tfd) & ata::status::err) != 0;
+    if (!failed && now < deadline_ && (read(port::ci) & 1) != 0) {
+        return false;
+    }
+    const ata::NcqError entry = ata::parse_ncq_error(
+        std::span<const std::byte, ata::sector_bytes>(page_, ata::sector_bytes));
+    if (!failed && (read(port::ci) & 1) == 0 && entry.valid &&
+        (victims_ & bit_of(entry.tag)) != 0) {
+        log_valid_ = true;
+        culprit_ = entry.tag;
+        error_ = entry.error;
+        resume();
+        return true;
+    }
+    // Emulated disks do not know the log, and a disk that gave no answer is still in
+    // its error state: a reset brings it out of that.
+    reset_ = true;
+    write(port::cmd, read(port::cmd) & ~px_cmd::st);
+    enter(State::stopping, now, stop_timeout);
+    return true;
+}
+
+/// The engine runs: settle with the victims and go on.
+void Port::resume() {
+    settle();
+    causes_ = 0;
+    attention_ = false;
+    state_ = State::running;
+    write(port::is, read(port::is));
+    write(port::ie, px_is::wanted);
+    issue();
+}
+
+// ---- Victims ---------------------------------------------------------------------
+
+/// ACS-3, ERROR field. A disk that gives up a TRIM does not know it that way.
+std::uint32_t Port::status_of(std::uint8_t error, std::uint8_t op) {
+    if ((error & ata::error::unc) != 0) {
+        return UDRV_BLK_MEDIUM;
+    }
+    if (op == UDRV_BLK_DISCARD && (error & ata::error::abrt) != 0) {
+        return UDRV_BLK_NOTSUPP;
+    }
+    return UDRV_BLK_IOERR;
+}
+
+void Port::settle() {
+    std::uint32_t culprit = nobody;
+    if (std::popcount(victims_) == 1) {
+        culprit = first(victims_);
+    } else if (log_valid_) {
+        culprit = culprit_;
+    }
+    // From the highest tag down, as each goes to the front: ahead of all that waits,
+    // as it was before the error.
+    while (victims_ != 0) {
+        const std::uint32_t tag =
+            max_slots - 1 - static_cast<std::uint32_t>(std::countl_zero(victims_));
+        settle_one(tag, culprit);
+        victims_ &= ~bit_of(tag);
+    }
+}
+
+void Port::settle_one(std::uint32_t tag, std::uint32_t culprit) {
+    Slot& slot = slots_[tag];
+    switch (cause_) {
+    case Cause::device:
+        if (tag == culprit) {
+            // Damaged on the way to or from the disk: worth another try.
+            if ((error_ & ata::error::icrc) == 0 || ++slot.failures >= max_failures) {
+                complete(tag, status_of(error_, slot.request->op));
+                return;
+            }
+        } else if (culprit == nobody) {
+            slot.alone = true;
+        }
+        break;
+    case Cause::link:
+        slot.alone = true;
+        if (tag == culprit && ++slot.failures >= max_failures) {
+            complete(tag, UDRV_BLK_IOERR);
+            return;
+        }
+        break;
+    case Cause::timeout:
+        if ((overdue_ & bit_of(tag)) != 0) {
+            slot.alone = true;
+            if (++slot.timeouts >= max_timeouts) {
+                complete(tag, UDRV_BLK_TIMEOUT);
+                return;
+            }
+        }
+        break;
+    }
+    counters_.reissued++;
+    waiting_.push_front(static_cast<std::uint8_t>(tag));
+}
+
+void Port::lose() {
+    state_ = State::lost;
+    write(port::ie, 0);
+    write(port::cmd, read(port::cmd) & ~px_cmd::st);
+    for (std::uint32_t set = victims_ | outstanding_; set != 0; set &= set - 1) {
+        complete(first(set), UDRV_BLK_IOERR);
+    }
+    victims_ = 0;
+    outstanding_ = 0;
+    unstamped_ = 0;
+    exclusive_ = false;
+    for (; !waiting_.empty(); waiting_.pop()) {
+        complete(waiting_.front(), UDRV_BLK_IOERR);
+    }
+}
+
+/// All registers of the port are at their defaults, and its link was reset with the
+/// HBA: on from where a reset of the port alone would be. A port that ran has
+/// innocent victims.
+void Port::hba_was_reset() {
+    if (state_ == State::lost) {
+        return;
+    }
+    if (state_ == State::running) {
+        recover(Cause::timeout);
+        silent_ = 0;
+    }
+    write_addresses();
+    write(port::sctl, px_sctl::ipm_none);
+    write(port::cmd, read(port::cmd) | px_cmd::sud | px_cmd::pod | px_cmd::fre);
+    counters_.resets++;
+    reset_ = false;
+    state_ = State::comreset; // its end, at the next tick(), starts the clock
+    deadline_ = BlkClock::time_point::min();
+}
+
+} // namespace udrv::ahci

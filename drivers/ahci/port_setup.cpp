@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT
+//
+// One port at set-up and at the end: AHCI 10.1.2, "System Software Specific
+// Initialization", and 10.3, the rules for starting and stopping a port.
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "drivers/ahci/port.hpp"
+#include "libudrv/error.hpp"
+
+namespace udrv::ahci {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto engine_timeout = 500ms; // for PxCMD.CR and FR to follow ST and FRE (AHCI 10.1.2)
+
+constexpr std::uint32_t low(std::uint64_t address) {
+    return static_cast<std::uint32_t>(address);
+}
+constexpr std::uint32_t high(std::uint64_t address) {
+    return static_cast<std::uint32_t>(address >> 32);
+}
+
+// One page holds all that the port needs besides the command tables.
+struct PortPage {
+    CommandHeader list[max_slots]; // 1 KiB aligned
+    ReceivedFis fis;               // 256 bytes aligned
+    alignas(128) CommandTable service;
+    alignas(2) std::byte data[ata::sector_bytes];
+};
+static_assert(offsetof(PortPage, fis) % 256 == 0 && offsetof(PortPage, service) % 128 == 0);
+
+} // namespace
+
+Port::Port(RegisterIo& regs, std::uint32_t number, const Hba& hba, const Config& config)
+    : regs_(regs), number_(number), hba_(hba), config_(config) {
+}
+
+/// Until (register & mask) == value.
+void Port::wait_until(const R32& place, const char* name, std::uint32_t mask, std::uint32_t value,
+                      std::chrono::milliseconds timeout) {
+    const auto deadline = BlkClock::now() + timeout;
+    for (;;) {
+        const bool late = BlkClock::now() >= deadline;
+        const std::uint32_t last = read(place);
+        if ((last & mask) == value) {
+            return;
+        }
+        if (late) { // and the register was read once more after that
+            throw_error(
+                ETIMEDOUT,
+                fmt::format("ahci: port {}: wait for {} & {:#010x} == {:#010x}", number_, name,
+                            mask, value),
+                fmt::format("{} is still {:#010x} after {} ms", name, last, timeout.count()));
+        }
+        std::this_thread::sleep_for(100us);
+    }
+}
+
+void Port::quiet() {
+    write(port::ie, 0);
+    // ST before FRE: FISes of commands in flight still have a place (AHCI 10.3.2).
+    write(port::cmd, read(port::cmd) & ~px_cmd::st);
+    wait_until(port::cmd, "PxCMD", px_cmd::cr, 0, engine_timeout);
+    write(port::cmd, read(port::cmd) & ~px_cmd::fre);
+    wait_until(port::cmd, "PxCMD", px_cmd::fr, 0, engine_timeout);
+    // Without staggered spin-up or cold presence detection these bits are read-only
+    // ones. The link may not doze: waking it costs more than it saves here.
+    write(port::sctl, px_sctl::ipm_none);
+    write(port::cmd, read(port::cmd) | px_cmd::sud | px_cmd::pod | px_cmd::icc_active);
+}
+
+std::uint32_t Port::link() {
+    return read(port::ssts) & px_ssts::det_mask;
+}
+
+std::uint64_t Port::checked(const DmaBlock& block) const {
+    if (!hba_.addresses64 && (block.dma_addr + block.len_bytes - 1) >> 32 != 0) {
+        throw_error(EFBIG,
+                    fmt::format("ahci: port {}: use memory at {:#x}", number_, block.dma_addr),
+                    "this HBA has 32-bit addresses (CAP.S64A is 0)",
+                    "set the device's DMA mask with dma_bits() first");
+    }
+    return block.dma_addr;
+}
+
+void Port::allocate(DmaAllocator& dma) {
+    const DmaBlock block = dma.allocate(sizeof(PortPage));
+    const std::uint64_t at = checked(block);
+    auto* page = reinterpret_cast<PortPage*>(block.vaddr);
+    list_ = page->list;
+    list_dma_addr_ = at + offsetof(PortPage, list);
+    fis_ = &page->fis;
+    fis_dma_addr_ = at + offsetof(PortPage, fis);
+    service_table_ = &page->service;
+    service_table_dma_addr_ = at + offsetof(PortPage, service);
+    page_ = page->data;
+    const std::uint64_t data = at + offsetof(PortPage, data);
+    service_table_->prds[0] = {low(data), high(data), 0, ata::sector_bytes - 1};
+    // In parts: a free run of pages this size is easier to find than one for all.
+    for (DmaBlock& tables : tables_) {
+        tables = dma.allocate(tables_a_block * sizeof(CommandTable));
+        (void)checked(tables);
+    }
+}
+
+/// Only with ST, CR, FRE and FR at 0 (AHCI 3.3.1, 3.3.3, 3.3.7).
+void Port::write_addresses() {
+    write(port::clb, low(list_dma_addr_));
+    write(port::clbu, high(list_dma_addr_));
+    write(port::fb, low(fis_dma_addr_));
+    write(port::fbu, high(fis_dma_addr_));
+}
+
+std::string Port::attach(DmaAllocator& dma) {
+    allocate(dma);
+    write_addresses();
+    write(port::serr, read(port::serr));
+    // The disk's first FIS waits in the HBA for FRE; PxTFD and PxSIG follow it.
+    write(port::cmd, read(port::cmd) | px_cmd::fre);
+    wait_until(port::tfd, "PxTFD", ata::status::bsy | ata::status::drq, 0, config_.ready_timeout);
+    write(port::serr, read(port::serr));
+
+    const std::uint32_t signature = read(port::sig);
+    if (signature == px_sig::atapi) {
+        return "an ATAPI device (CD or DVD), which this driver does not serve";
+    }
+    if (signature == px_sig::multiplier || signature == px_sig::enclosure) {
+        return signature == px_sig::multiplier
+                   ? "a port multiplier, which this driver does not serve"
+                   : "an enclosure, not a disk";
+    }
+    // Any other is taken for a disk: IDENTIFY will tell.
+    start_engine();
+    std::string problem = run_identify();
+    if (!problem.empty()) {
+        return problem;
+    }
+    std::array<std::uint16_t, ata::identify_words> words{};
+    std::memcpy(words.data(), page_, ata::sector_bytes);
+    const ata::IdentifyResult result = ata::parse_identify(words);
+    if (!result.error.empty()) {
+        return "a disk that can not be used: " + result.error;
+    }
+    fill_disk(result.identity, dma);
+    return {};
+}
+
+/// IDENTIFY DEVICE into page_, by polling. Returns what went wrong, or nothing.
+std::string Port::run_identify() {
+    std::memset(page_, 0, ata::sector_bytes);
+    const H2dFis fis = encode(identify());
+    std::copy(fis.begin(), fis.end(), service_table_->cfis);
+    write_header(0, header::cfl_h2d, 1, service_table_dma_addr_);
+    write(port::ci, 1);
+    const auto deadline = BlkClock::now() + config_.command_timeout;
+    for (;;) {
+        const bool late = BlkClock::now() >= deadline;
+        const std::uint32_t tfd = read(port::tfd);
+        const std::uint32_t causes = read(port::is);
+        if ((tfd & ata::status::err) != 0 || (causes & (px_is::tfes | px_is::broken)) != 0) {
+            // Causes of the link coming up have been there all along.
+            if ((causes & (px_is::ifs | px_is::hbds | px_is::hbfs | px_is::tfes)) != 0 ||
+                (tfd & ata::status::err) != 0) {
+                return fmt::format("IDENTIFY DEVICE failed (PxTFD is {:#x}, PxIS is {:#010x})", tfd,
+                                   causes);
+            }
+        }
+        const std::uint32_t ci = read(port::ci);
+        if ((ci & 1) == 0) {
+            return {};
+        }
+        if (late) {
+            return fmt::format("IDENTIFY DEVICE does not end: PxCI is still {:#x} after {} ms, "
+                               "PxTFD is {:#x}",
+                               ci, config_.command_timeout.count(), tfd);
+        }
+        std::this_thread::sleep_for(100us);
+    }
+}
+
+void Port::fill_disk(const ata::Identity& identity, DmaAllocator& dma) {
+    ncq_ = config_.ncq && hba_.ncq && identity.ncq;
+    lba48_ = identity.lba48;
+    flush_ext_ = identity.flush_ext;
+    block_sectors_ = identity.logical_block_bytes / ata::sector_bytes;
+
+    disk_ = ata::describe(identity);
+    disk_.unit = number_;
+    // Without NCQ the depth is only how many may wait here.
+    disk_.depth = ncq_ ? std::min(hba_.slots, identity.ncq_depth) : hba_.slots;
+    const std::uint32_t blocks = lba48_ ? 65535 : ata::max_blocks_28;
+    disk_.max_sectors = std::min(blocks * block_sectors_, 65535 / block_sectors_ * block_sectors_);
+    disk_.max_segments = max_prds;
+    disk_.max_segment_bytes = prd_max_bytes;
+    disk_.segment_boundary = 0xffffffff;
+    disk_.dma_alignment = 1;
+    if (disk_.max_discard_sectors != 0) {
+        trim_ = dma.allocate(std::size_t{max_slots} * ata::sector_bytes);
+        (void)checked(trim_);
+    }
+}
+
+void Port::enable() {
+    forget_fises();
+    write(port::serr, read(port::serr));
+    write(port::is, read(port::is));
+    write(port::ie, px_is::wanted);
+}
+
+bool Port::stop() {
+    write(port::ie, 0);
+    state_ = State::lost; // takes no more; what it has is the kernel's to give away
+    try {
+        quiet();
+    } catch (const Error&) {
+        return false;
+    }
+    return true;
+}
+
+} // namespace udrv::ahci

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+//
+// What a disk says of itself: the 256 words of IDENTIFY DEVICE (ACS-3, section of
+// that name), checked and put into plain terms. Set-up only.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "blkloop/udrv_blk_abi.h"
+
+namespace udrv::ata {
+
+inline constexpr std::uint32_t identify_words = 256;
+
+struct Identity {
+    std::string model; ///< printable ASCII, without the padding
+    std::string serial;
+    std::string firmware;
+
+    std::uint64_t nr_blocks = 0; ///< capacity in logical blocks, at most 2^48
+    std::uint32_t logical_block_bytes = 512;
+    std::uint32_t physical_block_bytes = 512;
+
+    bool dma = false;   ///< DMA commands are known
+    bool lba48 = false; ///< the EXT commands are known
+    bool ncq = false;
+    std::uint32_t ncq_depth = 0; ///< 1 to 32 with ncq
+
+    bool write_cache = false; ///< volatile, and switched on now
+    bool flush = false;       ///< FLUSH CACHE
+    bool flush_ext = false;   ///< FLUSH CACHE EXT
+    bool fua = false;         ///< WRITE DMA FUA EXT, and the FUA bit of queued writes
+
+    bool trim = false;
+    bool trim_deterministic = false;    ///< reads after TRIM always give the same
+    bool trim_zeroes = false;           ///< namely zeroes
+    std::uint32_t max_trim_payload = 1; ///< in blocks of 512 bytes
+
+    bool rotational = true; ///< unless the disk says that it is not
+    std::uint32_t rpm = 0;  ///< 0: not said, or does not rotate
+
+    std::uint8_t mwdma_modes = 0;    ///< bit n: multiword DMA mode n is supported
+    std::uint8_t udma_modes = 0;     ///< bit n: Ultra DMA mode n is supported
+    std::uint8_t mwdma_selected = 0; ///< likewise, one bit: the mode in use
+    std::uint8_t udma_selected = 0;
+};
+
+/// Either an identity, or one sentence on why the disk can not be used.
+struct IdentifyResult {
+    Identity identity;
+    std::string error; ///< empty: all is well
+};
+
+/// `words` as read from the data register, or from memory, on a little endian
+/// machine. Nothing in them is trusted.
+[[nodiscard]] IdentifyResult parse_identify(std::span<const std::uint16_t, identify_words> words);
+
+/// The fields of `udrv_blk_disk` that follow from the disk alone: capacity, block
+/// sizes, model, serial, rotation, write cache, FUA, discard of one payload of 512
+/// bytes. Zero are unit, depth and what the chip limits. A chip that can not do FUA
+/// or TRIM takes them out again.
+[[nodiscard]] udrv_blk_disk describe(const Identity& identity);
+
+} // namespace udrv::ata

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: MIT
+//
+// E1000: driver of the Intel 82540EM (8086:100e) and 82545EM (8086:100f), a
+// NetChip. It knows registers and descriptors only: where they are (a device or
+// a test's model of one) and whose the packets are is not its business.
+//
+// Source document: "SDM", see e1000_registers.hpp.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "drivers/e1000/e1000_registers.hpp"
+#include "libudrv/dma.hpp"
+#include "libudrv/registers.hpp"
+#include "netloop/net_chip.hpp"
+
+namespace udrv::e1000 {
+
+/// Not UDRV_NET_F_TSO6: the chip writes an IPv6 payload length of MSS + HDRLEN -
+/// IPCSS (SDM 3.5.9.1), which counts the IPv6 header itself, and no receiver
+/// takes such a packet. Later chips of the family subtract the 40 bytes.
+inline constexpr std::uint32_t supported_features = UDRV_NET_F_TX_CSUM | UDRV_NET_F_TSO4 |
+                                                    UDRV_NET_F_RX_CSUM | UDRV_NET_F_VLAN_TX |
+                                                    UDRV_NET_F_VLAN_RX;
+
+/// Sizes in entries, all powers of two. A hardware ring is larger than what is
+/// given to it (`depth`), since head == tail means empty to the chip (SDM 3.2.6,
+/// 3.4) and since a packet may need more descriptors than it has segments: a
+/// context, or the pieces of a segment over tx_descriptor_bytes.
+struct Config {
+    std::uint32_t rx_depth = 256;
+    std::uint32_t rx_ring = 512;
+    std::uint32_t tx_depth = 256;
+    std::uint32_t tx_ring = 1024;
+    std::uint32_t features = supported_features; ///< those to advertise
+    /// Interrupt hold-off when the administrator leaves it to the driver
+    /// (rx_usecs 0). 50 us is 20,000 interrupts a second at most: a packet that
+    /// comes alone interrupts at once, as the throttle measures from the last
+    /// interrupt (SDM 13.4.18), and a stream at line rate arrives four full-size
+    /// frames at a time.
+    std::uint32_t holdoff_us = 50;
+    /// After a stop, for transfers in flight to end; after a reset, for the chip
+    /// to reload its EEPROM.
+    std::chrono::microseconds settle{10'000};
+};
+
+inline constexpr std::uint32_t rx_buffer_bytes = 2048; ///< RCTL.BSIZE
+/// Bytes of one frame with its FCS. The chip receives 16,384 (SDM 13.7.15) and
+/// transmits 16,288 (SDM 3.3.3); 16,128 is under both with a VLAN tag to spare.
+inline constexpr std::uint32_t max_frame_bytes = 16128;
+inline constexpr std::uint32_t max_mtu = max_frame_bytes - 14 - 4; ///< Ethernet header, FCS
+/// Bytes of one data descriptor, well inside the 16,288 of SDM 3.3.3.
+inline constexpr std::uint32_t tx_descriptor_bytes = 8192;
+
+/// Bit of the 4,096-bit multicast table for an address, with RCTL.MO = 0, that
+/// is address bits 47:36 (SDM 13.5.1): word index in bits 11:5, bit in 4:0.
+[[nodiscard]] std::uint32_t multicast_hash(std::span<const std::uint8_t, 6> address);
+
+class E1000 {
+  public:
+    /// Resets the chip, reads its address and leaves it quiet. Throws Error.
+    E1000(RegisterIo& regs, DmaAllocator& dma, const Config& config = {});
+
+    [[nodiscard]] const NetCapabilities& capabilities() const { return capabilities_; }
+    void apply(const udrv_net_desired& desired);
+    [[nodiscard]] NetCause interrupt();
+    [[nodiscard]] std::size_t rx_provide(std::span<const udrv_net_fill> fill);
+    [[nodiscard]] std::size_t rx_return(std::span<udrv_net_rx> rx);
+    [[nodiscard]] std::size_t tx_provide(std::span<const udrv_net_tx> tx);
+    [[nodiscard]] std::size_t tx_return(std::span<udrv_net_completion> completion);
+    [[nodiscard]] NetLink link();
+    [[nodiscard]] static std::span<const std::string_view> stat_names();
+    void read_stats(std::span<std::uint64_t> stats);
+    void stop();
+
+  private:
+    /// A packet on its way; they complete in the order given.
+    struct TxPacket {
+        enum class State : std::uint8_t {
+            posted, ///< in the hardware ring; done when the last descriptor says so
+            sent,
+            dropped
+        };
+        std::uint32_t id = 0;
+        std::uint32_t end = 0; ///< posted: free-running index after its last descriptor
+        State state = State::dropped;
+    };
+    /// What a packet asks of the chip, worked out before a descriptor is written.
+    struct TxPlan {
+        std::uint32_t bytes = 0;
+        std::uint32_t descriptors = 0; ///< upper bound, with the context
+        std::uint32_t command = 0;     ///< DCMD bits of all its data descriptors
+        std::uint8_t options = 0;      ///< POPTS
+        bool valid = false;
+        bool needs_context = false;
+        TxDescriptor context{};
+    };
+
+    // e1000.cpp: reset and init
+    void reset();
+    void wait_until(const reg::R32& place, const char* name, std::uint32_t mask,
+                    std::uint32_t value);
+    [[nodiscard]] std::uint16_t eeprom_word(std::uint32_t index);
+    [[nodiscard]] MacAddress read_mac();
+    [[nodiscard]] std::uint32_t phy_access(std::uint32_t command);
+    void power_up_phy();
+    void start(const udrv_net_desired& desired);
+    void start_receive(const udrv_net_desired& desired);
+    void start_transmit();
+    // e1000.cpp: what the administrator may change while the chip runs
+    void update(const udrv_net_desired& desired);
+    void set_mac(const std::uint8_t (&mac)[6]);
+    void set_multicast(const udrv_net_desired& desired);
+    void set_features(std::uint32_t features);
+    void set_holdoff(std::uint32_t usecs);
+    void collect_stats();
+    // e1000_rings.cpp
+    void write_rx_descriptor(std::uint32_t index);
+    [[nodiscard]] udrv_net_rx received(const RxDescriptor& descriptor, std::uint8_t status,
+                                       std::uint32_t id);
+    [[nodiscard]] TxPlan plan(std::span<const udrv_net_tx> packet) const;
+    [[nodiscard]] bool plan_offload(const udrv_net_tx& first, TxPlan& plan) const;
+    [[nodiscard]] bool tx_packet(std::span<const udrv_net_tx> packet);
+    void write_tx_descriptors(std::span<const udrv_net_tx> packet, const TxPlan& plan);
+    void cut_transmit();
+
+    RegisterIo& regs_;
+    const Config config_;
+    NetCapabilities capabilities_;
+
+    bool running_ = false;
+    udrv_net_desired state_{}; ///< what the chip agrees with while it runs
+    std::uint32_t ctrl_ = 0;   ///< last written to CTRL, RCTL, TCTL
+    std::uint32_t rctl_ = 0;
+    std::uint32_t tctl_ = 0;
+    std::array<std::uint32_t, mta_words> mta_{}; ///< what the multicast table holds
+
+    // Receive. Descriptor i points to buffer rx_buffers_[i]; the chip has those
+    // from rx_consumer_ up to rx_producer_ (free-running), in that order.
+    RxDescriptor* rx_ring_ = nullptr;
+    std::uint64_t rx_ring_dma_addr_ = 0;
+    std::uint32_t rx_mask_ = 0;
+    std::vector<udrv_net_fill> rx_buffers_;
+    std::uint32_t rx_producer_ = 0;
+    std::uint32_t rx_consumer_ = 0;
+    bool rx_partial_ = false;  ///< handed up buffers of a packet, not yet its last
+    bool rx_dropping_ = false; ///< drop up to and with the next end of packet
+
+    // Transmit. Free-running indices of descriptors and of packets.
+    TxDescriptor* tx_ring_ = nullptr;
+    std::uint64_t tx_ring_dma_addr_ = 0;
+    std::uint32_t tx_mask_ = 0;
+    std::uint32_t tx_producer_ = 0;
+    std::uint32_t tx_consumer_ = 0; ///< the chip is done with those before it
+    std::vector<TxPacket> tx_packets_;
+    std::uint32_t tx_packet_producer_ = 0;
+    std::uint32_t tx_packet_consumer_ = 0;
+    bool context_loaded_ = false; ///< the chip holds the checksum context below
+    std::uint16_t context_start_ = 0;
+    std::uint16_t context_offset_ = 0;
+
+    static constexpr std::size_t nr_chip_stats = 11;
+    static constexpr std::size_t nr_stats = nr_chip_stats + 3;
+    std::array<std::uint64_t, nr_stats> stats_{};
+    std::array<std::uint32_t, nr_chip_stats> stats_seen_{}; ///< of counters that do not clear
+};
+
+static_assert(NetChip<E1000>);
+
+} // namespace udrv::e1000

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: MIT
+//
+// One channel with its two drives: set-up, the path of a request, and recovery.
+//
+// The drives share the command registers and the bus master, so that one command is
+// under way on a channel. Requests wait in a queue a drive, in arrival order; when a
+// command ends it is the other drive's turn. A flush therefore starts when all that
+// came before it on its drive has ended.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "blkloop/blk_chip.hpp"
+#include "drivers/ata/ata_commands.hpp"
+#include "drivers/ide/ide_command.hpp"
+#include "drivers/ide/ide_registers.hpp"
+#include "libudrv/dma.hpp"
+#include "libudrv/registers.hpp"
+
+namespace udrv::ide {
+
+inline constexpr unsigned drives_a_channel = 2;
+inline constexpr std::uint32_t max_depth = 32;
+
+struct Config {
+    std::uint32_t depth = 4; ///< requests that a drive holds, 1 to max_depth
+    /// For a command to end, from the first tick() after its issue.
+    std::chrono::milliseconds command_timeout{5'000};
+    /// The same for flushes and TRIM, which may take a drive much longer.
+    std::chrono::milliseconds flush_timeout{30'000};
+    /// From a reset until a drive takes commands. The standard's 31 s (ATA, Software
+    /// reset protocol) are for platters that stand still; these turn.
+    std::chrono::milliseconds reset_timeout{10'000};
+};
+
+/// Windows of registers; they outlive the channel.
+struct ChannelPorts {
+    RegisterIo& command_block; ///< 8 ports
+    RegisterIo& control_block; ///< 1 port: 3F6h or 376h is its offset 0
+    RegisterIo& bus_master;    ///< 8 ports
+};
+
+/// What happened, for people and tests.
+struct ChannelCounters {
+    std::uint64_t device_errors = 0;   ///< requests that a drive failed
+    std::uint64_t retries = 0;         ///< of commands that the bus damaged
+    std::uint64_t timeouts = 0;        ///< commands that did not end in time
+    std::uint64_t lost_interrupts = 0; ///< ended, but nobody was told
+    std::uint64_t resets = 0;          ///< after set-up
+};
+
+/// The time the signals of a cable need: STATUS may not be believed for 400 ns after
+/// DEVICE or COMMAND was written (ATA, host protocols).
+void settle_400ns();
+
+class Channel {
+  public:
+    Channel(const ChannelPorts& ports, unsigned number, const Config& config);
+    Channel(const Channel&) = delete;
+    Channel& operator=(const Channel&) = delete;
+    ~Channel() = default;
+
+    // ---- Set-up: may block, allocate and throw.
+
+    /// Resets the channel, identifies its drives, and lets it interrupt if there is a
+    /// disk. Appends a sentence for each drive that is none. Throws Error.
+    void attach(DmaAllocator& dma, std::vector<std::string>& notes);
+    /// `disk` is what completions of that drive will carry.
+    void number_disk(unsigned drive, std::uint32_t disk) { units_[drive].disk_index = disk; }
+    [[nodiscard]] bool present(unsigned drive) const { return units_[drive].present; }
+    [[nodiscard]] const udrv_blk_disk& disk(unsigned drive) const { return units_[drive].disk; }
+
+    // ---- Data path: see BlkChip.
+
+    [[nodiscard]] bool interrupt();
+    void submit(unsigned drive, std::span<const BlkSubmission> submissions);
+    [[nodiscard]] std::size_t reap(std::span<BlkCompletion> completions);
+    [[nodiscard]] BlkClock::time_point tick(BlkClock::time_point now);
+    void stop();
+
+    [[nodiscard]] bool has_disk() const { return units_[0].present || units_[1].present; }
+    [[nodiscard]] const ChannelCounters& counters() const { return counters_; }
+
+  private:
+    enum class State : std::uint8_t {
+        running,
+        failed,       ///< to be reset
+        holding,      ///< SRST is 1
+        waiting,      ///< for drive unit_ to be ready
+        setting_mode, ///< drive unit_ was told its transfer mode again
+        stopped
+    };
+    enum class Found : std::uint8_t { nothing, ata, atapi };
+    static constexpr unsigned nobody = drives_a_channel;
+
+    /// Ring with free-running indices; never more than `size` entries.
+    template <typename T, std::uint32_t size>
+    struct Ring {
+        std::array<T, size> entries{};
+        std::uint32_t producer = 0;
+        std::uint32_t consumer = 0;
+        [[nodiscard]] bool empty() const { return producer == consumer; }
+        [[nodiscard]] T& front() { return entries[consumer % size]; }
+        void push(const T& entry) { entries[producer++ % size] = entry; }
+        void pop() { consumer++; }
+    };
+    struct Pending {
+        BlkSubmission submission;
+        std::uint8_t retries = 0;
+        std::uint8_t timeouts = 0;
+        bool bus_error = false; ///< the controller met a PCI abort: no use in a retry
+    };
+    struct Unit {
+        Drive drive;
+        udrv_blk_disk disk{};
+        std::uint32_t disk_index = 0;
+        bool present = false;
+        bool lost = false; ///< did not come back from a reset
+        Ring<Pending, max_depth> queue;
+    };
+
+    // channel_setup.cpp
+    void reset();
+    [[nodiscard]] std::uint8_t wait_not_busy(std::chrono::milliseconds timeout);
+    [[nodiscard]] Found probe(unsigned number, std::string& note);
+    [[nodiscard]] std::string identify(unsigned number);
+    void allocate(DmaAllocator& dma);
+    // channel.cpp
+    [[nodiscard]] std::uint8_t alternate_status();
+    void control(std::uint8_t value);
+    void clear_interrupt(std::uint8_t bm_status);
+    void write_taskfile(const Taskfile& task);
+    void write_address(const Taskfile& task);
+    [[nodiscard]] bool select(std::uint8_t device);
+    [[nodiscard]] std::uint32_t prepare(const Unit& unit, const udrv_blk_request& request);
+    void start_next();
+    void issue();
+    void finish(std::uint8_t bm_status, std::uint8_t status);
+    void complete(unsigned number, std::uint32_t status);
+    // channel_recovery.cpp
+    [[nodiscard]] BlkClock::time_point watch(BlkClock::time_point now);
+    void give_up();
+    [[nodiscard]] bool step(BlkClock::time_point now);
+    [[nodiscard]] bool wait_ready(BlkClock::time_point now);
+    [[nodiscard]] bool wait_mode(BlkClock::time_point now);
+    void next_unit(BlkClock::time_point now);
+    void resume();
+
+    const ChannelPorts ports_;
+    const unsigned number_;
+    const Config config_;
+    std::array<Unit, drives_a_channel> units_;
+
+    Prd* prds_ = nullptr; ///< of the command under way; read by the controller
+    std::uint32_t prds_dma_addr_ = 0;
+    std::byte* payload_ = nullptr; ///< of a TRIM
+    std::uint32_t payload_dma_addr_ = 0;
+
+    State state_ = State::running;
+    unsigned active_ = nobody;   ///< drive with a command under way: the front of its queue
+    unsigned turn_ = 0;          ///< drive to look at first
+    unsigned selected_ = nobody; ///< last selected, and not busy since
+    Command command_;            ///< of active_
+    std::uint8_t direction_ = 0; ///< last written to BMICOM, without SSBM
+    Ring<BlkCompletion, drives_a_channel * max_depth> done_;
+
+    bool timed_ = false;            ///< deadline_ belongs to the command under way
+    BlkClock::time_point deadline_; ///< of the command, or of a step of recovery
+    BlkClock::time_point wake_;     ///< recovery: nothing to do before this
+    unsigned unit_ = 0;             ///< recovery: drive it is at
+    ChannelCounters counters_;
+};
+
+} // namespace udrv::ide

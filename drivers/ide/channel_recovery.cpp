@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: MIT
+//
+// Commands that do not end, and the way back: stop the bus master, reset both drives,
+// wait for each, tell it its transfer mode, and go on. Every wait is a step of tick().
+// The interrupted request is tried once more; what has not started just waits.
+#include "drivers/ide/channel.hpp"
+
+namespace udrv::ide {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+namespace cb = command_block;
+
+constexpr std::uint8_t max_timeouts = 2; // of one request; the last is reported
+
+constexpr auto srst_hold = 5us;     // ATA, Software reset protocol
+constexpr auto srst_settle = 2ms;   // likewise
+constexpr auto poll_interval = 5ms; // of a drive that recovers
+constexpr auto never = BlkClock::time_point::max();
+
+bool is_ready(std::uint8_t status) {
+    constexpr std::uint8_t floating = 0xff;
+    return status != floating &&
+           (status & (ata::status::bsy | ata::status::drdy)) == ata::status::drdy;
+}
+
+} // namespace
+
+BlkClock::time_point Channel::tick(BlkClock::time_point now) {
+    if (state_ == State::running) {
+        const BlkClock::time_point next = watch(now);
+        if (state_ == State::running) {
+            return next;
+        }
+    }
+    while (state_ != State::running && state_ != State::stopped) {
+        if (!step(now)) {
+            return wake_;
+        }
+    }
+    return state_ == State::running ? watch(now) : never;
+}
+
+/// The time limit of the command under way. It runs from the first look at it, so that
+/// issue() needs no clock.
+BlkClock::time_point Channel::watch(BlkClock::time_point now) {
+    if (active_ == nobody) {
+        return never;
+    }
+    if (!timed_) {
+        timed_ = true;
+        deadline_ = now + (command_.slow ? config_.flush_timeout : config_.command_timeout);
+    }
+    if (now < deadline_) {
+        return deadline_;
+    }
+    // Perhaps it ended and the interrupt was lost: these lines are edge triggered.
+    if (interrupt() && !timed_) {
+        counters_.lost_interrupts++;
+    } else if (active_ != nobody) {
+        const std::uint8_t bm_status = bus_master::bmidesta.read(ports_.bus_master);
+        units_[active_].queue.front().bus_error = (bm_status & bmidesta::error) != 0;
+        give_up();
+    }
+    return state_ == State::running ? watch(now) : now;
+}
+
+/// From issue(), or when the time is over. tick() does the rest.
+void Channel::give_up() {
+    units_[active_].queue.front().timeouts++;
+    counters_.timeouts++;
+    state_ = State::failed;
+    wake_ = BlkClock::time_point::min();
+}
+
+/// One step of recovery. False: nothing more to do until wake_.
+bool Channel::step(BlkClock::time_point now) {
+    if (now < wake_) {
+        return false;
+    }
+    switch (state_) {
+    case State::failed:
+        bus_master::bmicom.write(ports_.bus_master, direction_);
+        control(device_control::nien | device_control::srst);
+        counters_.resets++;
+        wake_ = now + srst_hold;
+        state_ = State::holding;
+        return false;
+    case State::holding:
+        control(device_control::nien);
+        selected_ = nobody;
+        wake_ = now + srst_settle;
+        unit_ = 0;
+        deadline_ = now + config_.reset_timeout;
+        state_ = State::waiting;
+        return false;
+    case State::waiting:
+        return wait_ready(now);
+    case State::setting_mode:
+        return wait_mode(now);
+    case State::running:
+    case State::stopped:
+        break;
+    }
+    return true;
+}
+
+bool Channel::wait_ready(BlkClock::time_point now) {
+    if (unit_ == drives_a_channel) {
+        resume();
+        return true;
+    }
+    Unit& unit = units_[unit_];
+    if (!unit.present || unit.lost) {
+        next_unit(now);
+        return true;
+    }
+    cb::device.write(ports_.command_block, unit.drive.device);
+    settle_400ns();
+    if (is_ready(alternate_status())) {
+        // The reset may have brought back the drive's default (ATA, SET FEATURES), while
+        // the controller's timing is still that of the mode before.
+        write_taskfile(encode_transfer_mode(unit.drive));
+        deadline_ = now + config_.command_timeout;
+        wake_ = now + poll_interval;
+        state_ = State::setting_mode;
+        return false;
+    }
+    if (now >= deadline_) {
+        unit.lost = true;
+        next_unit(now);
+        return true;
+    }
+    wake_ = now + poll_interval;
+    return false;
+}
+
+/// A drive that refuses its old mode is given work all the same: a mode that does not
+/// fit shows as CRC errors or timeouts, never as wrong data taken for right.
+bool Channel::wait_mode(BlkClock::time_point now) {
+    const std::uint8_t status = alternate_status();
+    if (!is_ready(status)) {
+        if (now < deadline_) {
+            wake_ = now + poll_interval;
+            return false;
+        }
+        units_[unit_].lost = true;
+    }
+    next_unit(now);
+    state_ = State::waiting;
+    return true;
+}
+
+void Channel::next_unit(BlkClock::time_point now) {
+    unit_++;
+    deadline_ = now + config_.reset_timeout;
+}
+
+/// Back to work. Requests of a lost drive fail, the others' are as if nothing had been.
+void Channel::resume() {
+    (void)cb::status.read(ports_.command_block); // lowers INTRQ of the last SET FEATURES
+    clear_interrupt(bus_master::bmidesta.read(ports_.bus_master));
+    const bool anybody =
+        (units_[0].present && !units_[0].lost) || (units_[1].present && !units_[1].lost);
+    control(anybody ? 0 : device_control::nien);
+    const unsigned interrupted = active_;
+    active_ = nobody;
+    state_ = State::running;
+    for (unsigned number = 0; number < drives_a_channel; number++) {
+        while (units_[number].lost && !units_[number].queue.empty()) {
+            complete(number, UDRV_BLK_IOERR);
+        }
+    }
+    if (interrupted != nobody && !units_[interrupted].lost) {
+        const Pending& pending = units_[interrupted].queue.front();
+        if (pending.bus_error) {
+            complete(interrupted, UDRV_BLK_IOERR);
+        } else if (pending.timeouts >= max_timeouts) {
+            complete(interrupted, UDRV_BLK_TIMEOUT);
+        } else {
+            turn_ = interrupted;
+        }
+    }
+    start_next();
+}
+
+} // namespace udrv::ide

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+//
+// `udrv run ide`: from a bound device to served disks.
+//
+// The registers are I/O ports, reached by IN and OUT (libudrv/port_io.hpp): the right to
+// them is taken here, on the data thread, while there still are privileges.
+#include <cerrno>
+#include <cstdint>
+#include <string>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "blkloop/blk_serve.hpp"
+#include "drivers/ide/ide.hpp"
+#include "libudrv/driver.hpp"
+#include "libudrv/error.hpp"
+#include "libudrv/port_io.hpp"
+
+namespace udrv::ide {
+
+namespace {
+
+constexpr unsigned bus_master_bar = 4;
+
+/// Programming interface of the class code: channel 0 or 1 is in native PCI mode, with
+/// its ports in BARs 0 to 3 and INTx. The PIIX has no such mode.
+constexpr std::uint32_t native_channels = 1u << 0 | 1u << 2;
+
+constexpr PciId ids[] = {
+    {0x8086, 0x7010}, // 82371SB (PIIX3)
+    {0x8086, 0x7111}, // 82371AB (PIIX4)
+};
+
+/// The ports of one channel.
+struct Windows {
+    Windows(const LegacyPorts& legacy, std::uint16_t bus_master_port)
+        : command_block(legacy.command_block, 8), control_block(legacy.control_block, 1),
+          bus_master(bus_master_port, bus_master::stride) {}
+    [[nodiscard]] ChannelPorts ports() { return {command_block, control_block, bus_master}; }
+
+    DirectPortIo command_block;
+    DirectPortIo control_block;
+    DirectPortIo bus_master;
+};
+
+/// First port of the bus master's block. Throws Error.
+std::uint16_t bus_master_port(const Device& device) {
+    const udrv_info& info = device.info();
+    const std::string tried = fmt::format("ide: find the registers of {}", device.address().str());
+    if ((info.class_code & native_channels) != 0) {
+        throw_error(ENOTSUP, tried, "the controller is in native mode",
+                    "switch it to compatibility mode in the firmware's set-up");
+    }
+    const udrv_bar_info& bar = info.bars[bus_master_bar];
+    if ((bar.flags & UDRV_BAR_IO) == 0 || bar.len_bytes < nr_channels * bus_master::stride ||
+        bar.start > 0xffff - nr_channels * bus_master::stride) {
+        throw_error(ENODEV, tried,
+                    fmt::format("BAR {} is not a block of {} I/O ports", bus_master_bar,
+                                nr_channels * bus_master::stride));
+    }
+    return static_cast<std::uint16_t>(bar.start);
+}
+
+int run(DriverContext& context) {
+    Device& device = context.device;
+    const std::uint16_t first = bus_master_port(device);
+    const auto lines = device.irq_setup(UDRV_IRQ_INTX, nr_channels);
+    if (lines.size() != nr_channels) {
+        throw_error(EIO, "ide: set up interrupts",
+                    fmt::format("the kernel gave {} instead of IRQ 14 and 15", lines.size()));
+    }
+    Windows primary(legacy_ports[0], first);
+    Windows secondary(legacy_ports[1], static_cast<std::uint16_t>(first + bus_master::stride));
+    device.dma_bits(32);                                    // a descriptor has 32 bits of address
+    Ide chip({primary.ports(), secondary.ports()}, device); // resets both channels,
+    device.bus_master(true);                                // so that this is safe
+    for (const std::string& note : chip.notes()) {
+        spdlog::warn("{}: {}", device.address().str(), note);
+    }
+    return serve_blk(context, chip, nr_channels);
+}
+
+} // namespace
+
+extern const Driver driver{"ide", "PIIX3 and PIIX4 bus-master IDE", ids, run};
+
+} // namespace udrv::ide

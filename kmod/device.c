@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * udrv - device drivers as user processes: binding a PCI function.
+ *
+ * Bind by driver_override, as with vfio-pci:
+ *
+ *   modprobe udrv
+ *   echo udrv > /sys/bus/pci/devices/0000:00:10.0/driver_override
+ *   echo 0000:00:10.0 > /sys/bus/pci/devices/0000:00:10.0/driver/unbind
+ *   echo 0000:00:10.0 > /sys/bus/pci/drivers_probe
+ *   ls -l /dev/udrv/0000:00:10.0
+ */
+#include "udrv_core.h"
+
+static struct udrv_port_type *udrv_types[UDRV_NR_PORT_KINDS];
+static DEFINE_MUTEX(udrv_types_lock);
+
+/* ---- Port types ----------------------------------------------------------- */
+
+/* Also takes one out: (kind, NULL). No port of the kind is left then, see below. */
+void udrv_port_type_set(u32 kind, struct udrv_port_type *type)
+{
+	mutex_lock(&udrv_types_lock);
+	udrv_types[kind] = type;
+	mutex_unlock(&udrv_types_lock);
+}
+EXPORT_SYMBOL_GPL(udrv_port_type_set);
+
+/* The type with a reference to its module, which every port keeps; or NULL. */
+struct udrv_port_type *udrv_port_type_get(u32 kind)
+{
+	struct udrv_port_type *type = NULL;
+
+	mutex_lock(&udrv_types_lock);
+	if (kind < UDRV_NR_PORT_KINDS)
+		type = udrv_types[array_index_nospec(kind, UDRV_NR_PORT_KINDS)];
+	if (type && !try_module_get(type->owner))
+		type = NULL;
+	mutex_unlock(&udrv_types_lock);
+	return type;
+}
+
+/* ---- sysfs: /sys/bus/pci/devices/<bdf>/udrv/ ------------------------------ */
+
+/* An attribute that prints `expr`, which may look at udev and s (NULL: no session). */
+#define UDRV_ATTR(_name, fmt, expr)						\
+static ssize_t _name##_show(struct device *dev, struct device_attribute *attr,	\
+			    char *buf)						\
+{										\
+	struct udrv_device *udev = dev_get_drvdata(dev);			\
+	struct udrv_session *s __maybe_unused;					\
+	ssize_t len;								\
+										\
+	spin_lock(&udev->lock);							\
+	s = udev->session;							\
+	len = sysfs_emit(buf, fmt "\n", expr);					\
+	spin_unlock(&udev->lock);						\
+	return len;								\
+}										\
+static DEVICE_ATTR_RO(_name)
+
+bool udrv_confined(struct pci_dev *pdev)
+{
+	struct iommu_domain *domain = iommu_get_domain_for_dev(&pdev->dev);
+
+	return domain && (domain->type & __IOMMU_DOMAIN_PAGING);
+}
+
+UDRV_ATTR(state, "%s", !s ? "idle" : test_bit(UDRV_SESSION_ENDING, &s->flags) ? "ending" :
+		       READ_ONCE(s->port) ? "running" : "open");
+UDRV_ATTR(owner, "%d", s ? s->pid : 0);
+UDRV_ATTR(driver, "%s", s ? s->comm : "");
+UDRV_ATTR(pinned_bytes, "%ld", s ? atomic_long_read(&s->pinned_bytes) : 0L);
+UDRV_ATTR(interrupts, "%ld", atomic_long_read(&udev->interrupts));
+UDRV_ATTR(violations, "%ld", atomic_long_read(&udev->violations));
+UDRV_ATTR(mappings, "%d", s ? atomic_read(&s->nr_regions) : 0);
+UDRV_ATTR(iommu, "%d", udrv_confined(udev->pdev));
+
+static struct attribute *udrv_attrs[] = {
+	&dev_attr_state.attr,	     &dev_attr_owner.attr,	&dev_attr_driver.attr,
+	&dev_attr_pinned_bytes.attr, &dev_attr_interrupts.attr, &dev_attr_violations.attr,
+	&dev_attr_mappings.attr,     &dev_attr_iommu.attr,	NULL,
+};
+
+static const struct attribute_group udrv_group = { .name = "udrv", .attrs = udrv_attrs };
+
+static const struct attribute_group *udrv_groups[] = { &udrv_group, NULL };
+
+/* ---- Binding -------------------------------------------------------------- */
+
+static int udrv_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	struct udrv_device *udev;
+	int ret;
+
+	udev = devm_kzalloc(&pdev->dev, sizeof(*udev), GFP_KERNEL);
+	if (!udev)
+		return -ENOMEM;
+	spin_lock_init(&udev->lock);
+	udev->pdev = pdev;
+	pci_set_drvdata(pdev, udev);
+	ret = pci_enable_device(pdev);	/* not managed: pci_intx() must not sleep */
+	if (ret)
+		return ret;
+	ret = pci_request_regions(pdev, "udrv");
+	if (ret)
+		goto err_disable;
+	pci_clear_master(pdev);
+	udev->intx_maskable = pdev->pin && pci_intx_mask_supported(pdev);
+	if (udev->intx_maskable)
+		pci_intx(pdev, 0);
+	dma_set_max_seg_size(&pdev->dev, UINT_MAX & PAGE_MASK);
+	if (!udrv_confined(pdev)) {
+		pci_warn(pdev, "no IOMMU confines this device: its driver can make it read and write all memory\n");
+		add_taint(TAINT_USER, LOCKDEP_STILL_OK);
+	}
+
+	udev->misc = (struct miscdevice){
+		.minor = MISC_DYNAMIC_MINOR,
+		.name = devm_kasprintf(&pdev->dev, GFP_KERNEL, "udrv-%s", pci_name(pdev)),
+		.nodename = devm_kasprintf(&pdev->dev, GFP_KERNEL, "udrv/%s", pci_name(pdev)),
+		.mode = 0600,
+		.parent = &pdev->dev,
+		.fops = &udrv_session_fops,
+	};
+	ret = misc_register(&udev->misc);
+	if (!ret)
+		return 0;
+	pci_release_regions(pdev);
+err_disable:
+	pci_disable_device(pdev);
+	return ret;
+}
+
+/* Called with the device locked, by unbind, rmmod and hot-unplug alike. */
+static void udrv_remove(struct pci_dev *pdev)
+{
+	struct udrv_device *udev = pci_get_drvdata(pdev);
+	struct udrv_session *s;
+
+	WRITE_ONCE(udev->removed, true);	/* first: an open that fails ends its session */
+	misc_deregister(&udev->misc);		/* no open from here on */
+	spin_lock(&udev->lock);
+	s = udev->session;
+	if (s)
+		refcount_inc(&s->ref);
+	spin_unlock(&udev->lock);
+	if (s) {
+		udrv_session_end(s);
+		udrv_session_put(s);
+	}
+
+	if (udev->port) {
+		struct module *owner = udev->port->type->owner;
+
+		udev->port->type->remove(udev->port);
+		module_put(owner);
+	}
+	if (udev->intx_maskable)
+		pci_intx(pdev, 1);	/* as the next driver expects to find it */
+	pci_release_regions(pdev);
+	pci_disable_device(pdev);
+}
+
+/* No ids: by driver_override only. */
+static struct pci_driver udrv_driver = {
+	.name = "udrv",
+	.probe = udrv_probe,
+	.remove = udrv_remove,
+	.dev_groups = udrv_groups,
+};
+module_pci_driver(udrv_driver);
+
+MODULE_DESCRIPTION("Device drivers as user processes: interrupts, DMA, registers");
+MODULE_LICENSE("GPL");

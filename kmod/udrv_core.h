@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * udrv_core.h - inside the core module, and what it offers to the modules that
+ * put a port (a netdev, disks) on a device.
+ *
+ * Lives, from long to short:
+ *   udrv_device   a PCI function bound to udrv; owns at most one port
+ *   udrv_session  one open of /dev/udrv/<bdf>; ends once, by udrv_session_end(),
+ *                 and does not look at its device after that
+ *   udrv_irq, udrv_region: of the session
+ *
+ * Locks, outer first:
+ *   device_lock: bind and unbind; no session is left when the port goes
+ *   s->lock -> rtnl            never held across user memory access
+ *   s->lock, mmap_lock -> s->map_lock   page faults against the session's end,
+ *                              which zaps the maps after it let go
+ *   irq->lock                  hard interrupt
+ */
+#ifndef UDRV_CORE_H
+#define UDRV_CORE_H
+
+#include <linux/anon_inodes.h>
+#include <linux/completion.h>
+#include <linux/delay.h>
+#include <linux/dma-mapping.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/interrupt.h>
+#include <linux/iommu.h>
+#include <linux/refcount.h>
+#include <linux/log2.h>
+#include <linux/miscdevice.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/nospec.h>
+#include <linux/pci.h>
+#include <linux/poll.h>
+#include <linux/proc_fs.h>
+#include <linux/rcupdate.h>
+#include <linux/rwsem.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/uio.h>
+#include <linux/vmalloc.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+
+#include "udrv_abi.h"
+#include "udrv_compat.h"
+
+struct udrv_port;
+
+/* One interrupt vector of a session. */
+struct udrv_irq {
+	struct udrv_session *session;
+	unsigned int line;		/* Linux interrupt number */
+	bool intx;			/* masked at the device, so may be shared */
+	unsigned long open;		/* bit 0: somebody holds the file */
+	struct proc_dir_entry *proc;
+	bool has_line;			/* in udrv_proc_lines, see irq.c */
+	spinlock_t lock;		/* masked, installed */
+	bool masked;
+	bool installed;
+	atomic_t interrupts;
+	atomic_t doorbells;
+	wait_queue_head_t wq;
+	struct udrv_port __rcu *port;	/* published to before a wait */
+};
+
+struct udrv_session {
+	struct udrv_device *udev;
+	refcount_t ref;
+	struct mm_struct *mm;		/* the owner: pinned memory is charged here */
+	void *files;			/* the owner's file table, only compared */
+	pid_t pid;
+	char comm[TASK_COMM_LEN];
+	struct address_space *mapping;	/* of the device node, to revoke maps */
+	struct mutex lock;		/* irqs, regions, port; dead, written with map_lock too */
+	struct rw_semaphore map_lock;
+	bool dead;
+	unsigned int nr_irqs;
+	struct udrv_irq irqs[UDRV_MAX_IRQS];
+	struct xarray regions;		/* struct udrv_region, see dma.c */
+	atomic_t nr_regions;
+	atomic_long_t pinned_bytes;
+	struct udrv_port *port;
+	unsigned long flags;
+#define UDRV_SESSION_ENDING	0
+#define UDRV_SESSION_VIOLATED	1
+	struct completion ended;
+	struct work_struct end_work;
+};
+
+struct udrv_device {
+	struct pci_dev *pdev;
+	struct miscdevice misc;
+	bool removed;
+	bool intx_maskable;
+	spinlock_t lock;		/* session */
+	struct udrv_session *session;
+	struct udrv_port *port;		/* made under s->lock, removed when no session is left */
+	atomic_long_t interrupts;
+	atomic_long_t violations;
+};
+
+/* ---- Ports --------------------------------------------------------------- */
+
+struct udrv_port_type {
+	struct module *owner;
+	size_t arg_bytes;
+	/*
+	 * Attach the session; `port` is the one that the device has already, or
+	 * NULL: then make one. `arg` is a kernel copy, written back on success.
+	 * Called with s->lock held.
+	 */
+	struct udrv_port *(*attach)(struct udrv_session *s, struct udrv_port *port, void *arg);
+	/* Reader of an IRQ file is about to wait. RCU read side, bottom halves on. */
+	void (*publish)(struct udrv_port *port);
+	/*
+	 * The session is over: take everything back. `quiet`: the device does no
+	 * DMA any more; if not, keep for ever what it might write.
+	 */
+	void (*detach)(struct udrv_port *port, bool quiet);
+	/* The device is going, or the module. Not attached. Frees the port. */
+	void (*remove)(struct udrv_port *port);
+};
+
+struct udrv_port {
+	struct udrv_port_type *type;
+	struct udrv_device *udev;
+	struct udrv_irq *irq;		/* carries the doorbells while attached */
+	void *shm;			/* vmalloc_user(): the rings, while attached */
+};
+
+#define UDRV_NR_PORT_KINDS	(UDRV_PORT_BLK + 1)
+
+/* The module of a kind registers its type, and takes it out with NULL. */
+void udrv_port_type_set(u32 kind, struct udrv_port_type *type);
+
+/* A simulated interrupt. Any context. */
+void udrv_irq_doorbell(struct udrv_irq *irq);
+
+/* The driver broke the protocol: count, log once, end the session. Any context. */
+void udrv_violation(struct udrv_session *s, const char *what);
+
+/* It did: touch no ring of it any more. */
+static inline bool udrv_violated(const struct udrv_session *s)
+{
+	return test_bit(UDRV_SESSION_VIOLATED, &s->flags);
+}
+
+/* ---- Inside the core ------------------------------------------------------ */
+
+extern const struct file_operations udrv_session_fops;
+
+/* device.c */
+struct udrv_port_type *udrv_port_type_get(u32 kind);
+bool udrv_confined(struct pci_dev *pdev);	/* by an IOMMU */
+
+/* session.c */
+void udrv_session_end(struct udrv_session *s);
+void udrv_session_put(struct udrv_session *s);
+
+/*
+ * Calls: `arg` is the kernel's copy of the call's structure, or points to the
+ * value of a call that takes one. In session.c's table it says which of them
+ * run under s->lock in a session that is not dead.
+ */
+int udrv_irq_setup(struct udrv_session *s, void *arg);		/* irq.c */
+int udrv_irq_open_fd(struct udrv_session *s, void *arg);
+int udrv_dma_bits(struct udrv_session *s, void *arg);		/* dma.c */
+int udrv_dma_coherent(struct udrv_session *s, void *arg);
+int udrv_dma_exchange(struct udrv_session *s, void *arg);
+
+void udrv_irq_teardown(struct udrv_session *s);
+void udrv_dma_release_all(struct udrv_session *s, bool quiet);
+unsigned long udrv_dma_pages(struct udrv_session *s, unsigned long handle, unsigned long *pfn);
+int udrv_mmap(struct file *file, struct vm_area_struct *vma);	/* mmap.c */
+
+#endif /* UDRV_CORE_H */

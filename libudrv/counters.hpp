@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+//
+// What a service loop counts of its own work.
+#pragma once
+
+#include <cstdint>
+
+namespace udrv {
+
+/// Plain numbers of one thread, all since the start. A packet is counted when the
+/// driver hands it on; a request of a disk likewise.
+struct DriverCounters {
+    std::uint64_t waits = 0;       ///< times the loop entered the kernel to wait or look
+    std::uint64_t publishes = 0;   ///< times it entered the kernel only to publish
+    std::uint64_t interrupts = 0;  ///< of the device, as the kernel counted them
+    std::uint64_t doorbells = 0;   ///< of the kernel
+    std::uint64_t passes = 0;      ///< passes over the rings
+    std::uint64_t idle_passes = 0; ///< of those, the ones that found nothing
+    std::uint64_t rx_packets = 0;
+    std::uint64_t rx_buffers = 0;
+    std::uint64_t tx_packets = 0;
+    std::uint64_t tx_segments = 0;
+    std::uint64_t tx_completions = 0;
+    std::uint64_t requests = 0;    ///< of disks, given to the chip
+    std::uint64_t completions = 0; ///< of these, done
+    std::uint64_t failures = 0;    ///< of these, with an error
+    std::uint64_t applies = 0;     ///< changes of the desired state
+    std::uint64_t link_changes = 0;
+
+    /// System calls of the data thread's loop.
+    [[nodiscard]] std::uint64_t system_calls() const { return waits + publishes; }
+};
+
+} // namespace udrv

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MIT
+//
+// ServiceLoop: what the loop of every driver has in common, whatever its rings carry.
+// It passes over the rings as long as there is something to do, polls for a bounded
+// time, then sleeps; it publishes what was produced to the kernel.
+//
+// No wakeup is lost, because for each source one of two things holds:
+//  - What the kernel shares (rings, desired state): it rings the doorbell after a
+//    change if need_wakeup.driver is set; sleep() sets it, looks at everything once
+//    more, and only then waits (need_wakeup.hpp).
+//  - The chip: its interrupt is counted by the IRQ file even while nobody waits,
+//    and a read returns at once if the count is not zero. An interrupt whose work
+//    polling has already done costs one wait that returns early, never an entry.
+// The interrupt cause is read only after the file reported an interrupt: until then
+// the chip keeps asserting (INTx) or the cause keeps its bits.
+//
+// And nothing that was produced is forgotten: the kernel is entered before the loop
+// sleeps (the wait publishes), before it polls for long, once a batch while it is
+// busy, and at the end.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <ctime>
+#include <optional>
+
+#include "libudrv/barrier.hpp"
+#include "libudrv/counters.hpp"
+#include "libudrv/need_wakeup.hpp"
+#include "libudrv/reporter.hpp"
+#include "libudrv/spin_budget.hpp"
+#include "libudrv/waiter.hpp"
+
+namespace udrv {
+
+/// Base of a service. `Service` derives from it and has:
+///     bool pass();      one bounded look at everything; true if anything moved
+///     bool changed();   is there anything for refresh()? For the hot loop.
+///     void refresh();   what is not rings: makes the chip as it is wanted
+///     std::optional<Milliseconds> timeout();   looks at the clock, does what is due,
+///                       and says how long the loop may sleep (none: for ever)
+///     void entered(bool interrupted);   the kernel was entered; reads the cause
+///     void stop();      the chip
+template <typename Service>
+class ServiceLoop {
+  public:
+    using Milliseconds = std::chrono::milliseconds;
+    static constexpr std::uint32_t batch = 64; ///< entries a ring and pass at most
+
+    ServiceLoop(const ServiceLoop&) = delete;
+    ServiceLoop& operator=(const ServiceLoop&) = delete;
+
+    /// Serves until a signal says stop, then stops the chip. Throws Error when the
+    /// session is over.
+    void run() {
+        while (!stop_) {
+            if (service().changed()) {
+                service().refresh();
+            }
+            if (service().pass()) {
+                if (unpublished_ >= batch) {
+                    publish();
+                }
+                tick();
+                continue;
+            }
+            if (spin_.polls() == 0 || !poll()) {
+                sleep();
+            }
+        }
+        publish();
+        service().stop();
+    }
+
+    [[nodiscard]] const DriverCounters& counters() const { return counters_; }
+
+  protected:
+    /// `cpus` is what the process may run on: with one, it never polls.
+    ServiceLoop(Waiter& waiter, Reporter& reporter, unsigned cpus, SleepFlag sleep, WakeFlag kernel)
+        : reporter_(reporter), waiter_(waiter), spin_(cpus), sleep_(sleep), kernel_(kernel) {}
+    ~ServiceLoop() = default;
+
+    /// Entries were produced: the kernel gets to know if it wants to.
+    void produced(std::uint32_t count) { unpublished_ += count; }
+    /// The kernel gets to know in any case.
+    void news() { news_ = true; }
+
+    /// A clock of a few milliseconds' grain that never needs a system call.
+    [[nodiscard]] static Milliseconds coarse_now() {
+        timespec now{};
+        ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+        return Milliseconds{std::int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000};
+    }
+
+    Reporter& reporter_;
+    DriverCounters counters_;
+
+  private:
+    static constexpr Milliseconds look_interval{100}; ///< for signals and causes, while busy
+
+    [[nodiscard]] Service& service() { return static_cast<Service&>(*this); }
+
+    /// Bounded polling; true if there is something to do.
+    bool poll() {
+        if (spin_.polls() > SpinBudget::probe) {
+            publish(); // who waits for what we have should not wait for this as well
+        }
+        for (std::uint32_t n = spin_.polls(); n > 0; --n) {
+            cpu_relax();
+            if (service().changed() || service().pass()) {
+                spin_.found_work();
+                return true;
+            }
+        }
+        spin_.found_nothing();
+        return false;
+    }
+
+    void sleep() {
+        sleep_.announce();
+        // Once more, now that the kernel rings for whatever comes later. The clock
+        // first: what is due may give the pass something to do.
+        const std::optional<Milliseconds> timeout = service().timeout();
+        if (!service().changed() && !service().pass()) {
+            enter(timeout);
+        }
+        sleep_.withdraw();
+    }
+
+    /// While busy: the clock every 64 passes, a look at signals and interrupt causes
+    /// a few times a second.
+    void tick() {
+        if ((++busy_passes_ & 63U) != 0) {
+            return;
+        }
+        (void)service().timeout();
+        if (coarse_now() - look_time_ >= look_interval) {
+            enter(Milliseconds{0});
+        }
+    }
+
+    [[nodiscard]] bool must_publish() const {
+        return news_ || (unpublished_ != 0 && kernel_.is_set());
+    }
+
+    /// Enters the kernel to wait or to look, and deals with what came.
+    void enter(std::optional<Milliseconds> timeout) {
+        ++counters_.waits;
+        const WaitResult result = waiter_.wait(timeout, must_publish());
+        unpublished_ = 0;
+        news_ = false;
+        counters_.interrupts += result.events.interrupts;
+        counters_.doorbells += result.events.doorbells;
+        stop_ = stop_ || result.stop;
+        if (result.report) {
+            reporter_.snapshot(counters_);
+        }
+        look_time_ = coarse_now();
+        service().entered(result.events.interrupts != 0);
+    }
+
+    /// Wakes the kernel for what was produced, if it wants to be woken.
+    void publish() {
+        if (must_publish()) {
+            ++counters_.publishes;
+            waiter_.publish();
+            news_ = false;
+        }
+        unpublished_ = 0;
+    }
+
+    Waiter& waiter_;
+    SpinBudget spin_;
+    SleepFlag sleep_;
+    WakeFlag kernel_;
+    std::uint32_t unpublished_ = 0; ///< entries produced since the kernel was entered
+    std::uint32_t busy_passes_ = 0;
+    bool news_ = false; ///< besides entries, something the kernel has not been told of
+    bool stop_ = false;
+    Milliseconds look_time_{0};
+};
+
+} // namespace udrv

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * udrv_net - the network loopback: attaching a session to the network interface
+ * of its device, and taking everything back when the session is over.
+ */
+#include "udrv_net.h"
+
+static struct udrv_port_type udrv_net_type;
+
+static void udrv_net_refill_work(struct work_struct *work)
+{
+	struct udrv_net *n = container_of(to_delayed_work(work), struct udrv_net, refill);
+
+	local_bh_disable();
+	napi_schedule(&n->napi);
+	local_bh_enable();
+}
+
+/* ---- The queue of a session ------------------------------------------------ */
+
+static bool udrv_net_valid(const struct udrv_net_attach *arg)
+{
+	return !arg->reserved0 && !arg->reserved1 && arg->nr_queues == 1 &&
+	       !arg->name[UDRV_NET_NAME_LEN - 1] && !(arg->features & ~UDRV_NET_F_ALL) &&
+	       is_power_of_2(arg->tx_depth) && is_power_of_2(arg->rx_depth) &&
+	       min(arg->tx_depth, arg->rx_depth) >= UDRV_NET_MIN_DEPTH &&
+	       max(arg->tx_depth, arg->rx_depth) <= UDRV_NET_MAX_DEPTH &&
+	       arg->rx_buf_bytes >= 256 && arg->rx_buf_bytes <= UDRV_NET_MAX_BUF &&
+	       arg->tx_max_segments && arg->max_mtu >= ETH_MIN_MTU &&
+	       arg->max_mtu <= ETH_MAX_MTU - ETH_HLEN && is_valid_ether_addr(arg->mac);
+}
+
+static void udrv_net_layout(struct udrv_net_attach *arg)
+{
+	struct udrv_net_queue_layout *l = &arg->queues[0];
+	size_t end = 0;
+
+	memset(arg->queues, 0, sizeof(arg->queues));
+	arg->desired = udrv_place(&end, sizeof(struct udrv_net_desired));
+	arg->published = udrv_place(&end, sizeof(struct udrv_net_published));
+	l->need_wakeup = udrv_place(&end, sizeof(struct udrv_need_wakeup));
+	l->tx = udrv_place(&end, UDRV_RING_BYTES(arg->tx_depth, struct udrv_net_tx));
+	l->completion = udrv_place(&end,
+				   UDRV_RING_BYTES(arg->tx_depth, struct udrv_net_completion));
+	l->fill = udrv_place(&end, UDRV_RING_BYTES(arg->rx_depth, struct udrv_net_fill));
+	l->rx = udrv_place(&end, UDRV_RING_BYTES(arg->rx_depth, struct udrv_net_rx));
+	arg->map_bytes = PAGE_ALIGN(end);
+}
+
+static void udrv_net_queue_free(struct udrv_net_queue *q)
+{
+	if (!IS_ERR_OR_NULL(q->pool))
+		page_pool_destroy(q->pool);
+	vfree(q->shm);
+	kvfree(q);
+}
+
+static struct udrv_net_queue *udrv_net_queue_alloc(struct udrv_session *s,
+						   struct udrv_net_attach *arg)
+{
+	const struct udrv_net_queue_layout *l = &arg->queues[0];
+	struct page_pool_params params = {
+		.flags = PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV,
+		.pool_size = arg->rx_depth,
+		.nid = NUMA_NO_NODE,
+		.dev = &s->udev->pdev->dev,
+		.dma_dir = DMA_FROM_DEVICE,
+		.offset = UDRV_NET_RX_OFFSET,
+		.max_len = UDRV_NET_MAX_BUF,
+	};
+	struct udrv_net_queue *q;
+
+	q = kvzalloc(sizeof(*q), GFP_KERNEL);
+	if (!q)
+		return ERR_PTR(-ENOMEM);
+	udrv_net_layout(arg);
+	q->session = s;
+	q->dma_dev = params.dev;
+	q->shm = vmalloc_user(arg->map_bytes);
+	q->pool = page_pool_create(&params);
+	if (!q->shm || IS_ERR(q->pool)) {
+		udrv_net_queue_free(q);
+		return ERR_PTR(-ENOMEM);
+	}
+	q->need_wakeup = q->shm + l->need_wakeup;
+	q->need_wakeup->kernel = 1;
+	udrv_ring_init(&q->tx, q->shm + l->tx, arg->tx_depth);
+	udrv_ring_init(&q->completion, q->shm + l->completion, arg->tx_depth);
+	udrv_ring_init(&q->fill, q->shm + l->fill, arg->rx_depth);
+	udrv_ring_init(&q->rx, q->shm + l->rx, arg->rx_depth);
+	q->tx_max_segments = min_t(u32, arg->tx_max_segments, UDRV_NET_TX_ROOM);
+	q->rx_buf_bytes = arg->rx_buf_bytes;
+	return q;
+}
+
+/* ---- The interface --------------------------------------------------------- */
+
+static struct udrv_net *udrv_net_create(struct udrv_session *s, const struct udrv_net_attach *arg)
+{
+	struct net_device *dev;
+	struct udrv_net *n;
+	int ret;
+
+	dev = alloc_etherdev(sizeof(*n));
+	if (!dev)
+		return ERR_PTR(-ENOMEM);
+	n = netdev_priv(dev);
+	n->dev = dev;
+	n->port.type = &udrv_net_type;
+	n->port.udev = s->udev;
+	n->features = arg->features;
+	spin_lock_init(&n->state_lock);
+	INIT_DELAYED_WORK(&n->refill, udrv_net_refill_work);
+	netif_napi_add(dev, &n->napi, udrv_net_poll);
+	strscpy(dev->name, arg->name[0] ? arg->name : "udn%d", IFNAMSIZ);
+	SET_NETDEV_DEV(dev, &s->udev->pdev->dev);
+	eth_hw_addr_set(dev, arg->mac);
+	dev->min_mtu = ETH_MIN_MTU;
+	dev->max_mtu = arg->max_mtu;
+	udrv_net_setup(dev);
+	netif_carrier_off(dev);
+	ret = register_netdev(dev);
+	if (!ret)
+		return n;
+	free_netdev(dev);
+	return ERR_PTR(ret);
+}
+
+static void udrv_net_remove(struct udrv_port *port)
+{
+	struct udrv_net *n = container_of(port, struct udrv_net, port);
+
+	unregister_netdev(n->dev);
+	free_netdev(n->dev);		/* and n with it */
+}
+
+/*
+ * The session is over. Each user of the queue is excluded in turn, then the
+ * memory that the device could reach is unmapped and freed.
+ */
+static void udrv_net_detach(struct udrv_port *port, bool quiet)
+{
+	struct udrv_net *n = container_of(port, struct udrv_net, port);
+	struct udrv_net_queue *q = n->queue;
+	struct net_device *dev = n->dev;
+
+	netif_carrier_off(dev);
+	spin_lock_bh(&n->state_lock);
+	n->desired_page = NULL;
+	n->published_page = NULL;
+	spin_unlock_bh(&n->state_lock);
+	napi_disable(&n->napi);		/* first: a poll may be at work on the queue */
+	cancel_delayed_work_sync(&n->refill);
+	netif_tx_lock_bh(dev);
+	n->queue = NULL;
+	netif_stop_queue(dev);
+	netif_tx_unlock_bh(dev);
+	synchronize_net();	/* a poll that completed may still look at the queue */
+	n->port.irq = NULL;
+	udrv_net_drop_all(q, quiet);
+	netdev_reset_queue(dev);
+	udrv_net_queue_free(q);
+}
+
+/* A driver is about to wait: take up what it produced. */
+static void udrv_net_publish(struct udrv_port *port)
+{
+	struct udrv_net *n = container_of(port, struct udrv_net, port);
+	struct udrv_net_queue *q;
+
+	udrv_net_read_published(n);
+	local_bh_disable();
+	q = READ_ONCE(n->queue);
+	if (q && !udrv_violated(q->session) && udrv_net_work_waits(q) &&
+	    napi_schedule_prep(&n->napi)) {
+		WRITE_ONCE(q->need_wakeup->kernel, 0);
+		__napi_schedule(&n->napi);
+	}
+	local_bh_enable();	/* runs the poll here and now */
+}
+
+static struct udrv_port *udrv_net_attach(struct udrv_session *s, struct udrv_port *port,
+					 void *argp)
+{
+	struct udrv_net_attach *arg = argp;
+	struct udrv_net_queue *q;
+	struct udrv_net *n;
+
+	if (!udrv_net_valid(arg) || arg->vector >= s->nr_irqs)
+		return ERR_PTR(-EINVAL);
+	n = port ? container_of(port, struct udrv_net, port) : NULL;
+	/* What the interface promised, a successor has to keep. */
+	if (n && ((n->features & ~arg->features) || n->dev->mtu > arg->max_mtu))
+		return ERR_PTR(-EINVAL);
+	q = udrv_net_queue_alloc(s, arg);
+	if (IS_ERR(q))
+		return ERR_CAST(q);
+	if (!n) {
+		n = udrv_net_create(s, arg);
+		if (IS_ERR(n)) {
+			udrv_net_queue_free(q);
+			return ERR_CAST(n);
+		}
+	}
+	q->net = n;
+	n->port.shm = q->shm;
+	n->port.irq = &s->irqs[arg->vector];
+	udrv_net_refill(q);
+	netif_tx_lock_bh(n->dev);
+	n->queue = q;
+	if (netif_running(n->dev))
+		netif_wake_queue(n->dev);
+	netif_tx_unlock_bh(n->dev);
+	napi_enable(&n->napi);
+	spin_lock_bh(&n->state_lock);
+	n->published.generation = 0;
+	n->desired_page = q->shm + arg->desired;
+	n->published_page = q->shm + arg->published;
+	spin_unlock_bh(&n->state_lock);
+	udrv_net_desire(n->dev);
+	strscpy(arg->name, n->dev->name, sizeof(arg->name));
+	arg->ifindex = n->dev->ifindex;
+	return &n->port;
+}
+
+static struct udrv_port_type udrv_net_type = {
+	.owner = THIS_MODULE,
+	.arg_bytes = sizeof(struct udrv_net_attach),
+	.attach = udrv_net_attach,
+	.publish = udrv_net_publish,
+	.detach = udrv_net_detach,
+	.remove = udrv_net_remove,
+};
+
+static int __init udrv_net_init(void)
+{
+	udrv_port_type_set(UDRV_PORT_NET, &udrv_net_type);
+	return 0;
+}
+module_init(udrv_net_init);
+
+static void __exit udrv_net_exit(void)
+{
+	udrv_port_type_set(UDRV_PORT_NET, NULL);
+}
+module_exit(udrv_net_exit);
+
+MODULE_DESCRIPTION("A user process as a network interface, by shared rings");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The data path: skbs to the tx ring, completions back; empty buffers to the
+ * fill ring, received ones up the stack. No packet is copied on the way (but
+ * for short ones, where a copy is cheaper than a page): the rings carry bus
+ * addresses.
+ */
+#include "udrv_net.h"
+
+bool udrv_net_work_waits(const struct udrv_net_queue *q)
+{
+	return udrv_ring_waiting(&q->completion) || udrv_ring_waiting(&q->rx);
+}
+
+/* ---- Transmit ------------------------------------------------------------- */
+
+static struct udrv_net_seg *udrv_net_seg(struct udrv_net_queue *q, u32 index)
+{
+	return &q->segs[index & (q->tx.depth - 1)];
+}
+
+/* Segments that may still be handed out. `done` is the reaper's. */
+static u32 udrv_net_tx_room(struct udrv_net_queue *q)
+{
+	/* Pairs with the release in udrv_net_complete(): the seg is free then. */
+	return q->tx.depth - (q->tx.index - smp_load_acquire(&q->done));
+}
+
+static void udrv_net_unmap(struct udrv_net_queue *q, u32 first, u32 nr)
+{
+	for (; nr; nr--, first++)
+		dma_unmap_page(q->dma_dev, udrv_net_seg(q, first)->dma_addr,
+			       udrv_net_seg(q, first)->len_bytes, DMA_TO_DEVICE);
+}
+
+/* What the chip has to do to the packet, for its first descriptor. */
+static int udrv_net_offloads(struct sk_buff *skb, struct udrv_net_tx *tx)
+{
+	if (skb_vlan_tag_present(skb)) {
+		tx->flags |= UDRV_NET_TX_VLAN;
+		tx->vlan_tci = skb_vlan_tag_get(skb);
+	}
+	if (skb->ip_summed == CHECKSUM_PARTIAL) {
+		tx->flags |= UDRV_NET_TX_CSUM;
+		tx->csum_start = skb_checksum_start_offset(skb);
+		tx->csum_offset = skb->csum_offset;
+	}
+	if (!skb_is_gso(skb))
+		return 0;
+	/*
+	 * Segmentation: the chip sums over the pseudo header without the length,
+	 * and fills in the lengths of each segment itself.
+	 */
+	if (skb_cow_head(skb, 0))
+		return -ENOMEM;
+	tx->gso_size = skb_shinfo(skb)->gso_size;
+	tx->hdr_bytes = skb_tcp_all_headers(skb);
+	tx->ip_start = skb_network_offset(skb);
+	if (skb_is_gso_v6(skb)) {
+		tx->flags |= UDRV_NET_TX_TSO6;
+		tcp_v6_gso_csum_prep(skb);
+	} else {
+		tx->flags |= UDRV_NET_TX_TSO4;
+		ip_hdr(skb)->tot_len = 0;
+		ip_hdr(skb)->check = 0;
+		tcp_hdr(skb)->check = ~tcp_v4_check(0, ip_hdr(skb)->saddr, ip_hdr(skb)->daddr, 0);
+	}
+	return 0;
+}
+
+/*
+ * Map the head and the fragments, and write their descriptors from tx.index on;
+ * nobody sees them yet. The number of segments, or 0.
+ */
+static u32 udrv_net_map(struct udrv_net_queue *q, struct sk_buff *skb, struct udrv_net_tx *tx)
+{
+	int i = skb_headlen(skb) ? -1 : 0, last = skb_shinfo(skb)->nr_frags - 1;
+	struct udrv_net_seg *seg;
+	u32 nr;
+
+	for (nr = 0; i <= last; i++, nr++) {
+		skb_frag_t *frag = &skb_shinfo(skb)->frags[i];
+
+		seg = udrv_net_seg(q, q->tx.index + nr);
+		seg->len_bytes = i < 0 ? skb_headlen(skb) : skb_frag_size(frag);
+		seg->dma_addr = i < 0 ?
+			dma_map_single(q->dma_dev, skb->data, seg->len_bytes, DMA_TO_DEVICE) :
+			skb_frag_dma_map(q->dma_dev, frag, 0, seg->len_bytes, DMA_TO_DEVICE);
+		if (dma_mapping_error(q->dma_dev, seg->dma_addr)) {
+			udrv_net_unmap(q, q->tx.index, nr);
+			return 0;
+		}
+		tx->id = q->tx.index;
+		tx->dma_addr = seg->dma_addr;
+		tx->len_bytes = seg->len_bytes;
+		tx->flags |= i == last ? UDRV_NET_TX_EOP : 0;
+		*udrv_ring_entry(&q->tx, struct udrv_net_tx, q->tx.index + nr) = *tx;
+		memset(tx, 0, sizeof(*tx));	/* offloads stand in the first only */
+	}
+	return nr;
+}
+
+netdev_tx_t udrv_net_xmit(struct sk_buff *skb, struct net_device *dev)
+{
+	struct udrv_net *n = netdev_priv(dev);
+	struct udrv_net_queue *q = n->queue;
+	struct udrv_net_seg *first;
+	struct udrv_net_tx tx = {};
+	bool kick = !netdev_xmit_more();
+	u32 nr = 0;
+
+	if (eth_skb_pad(skb))
+		return NETDEV_TX_OK;	/* freed; what chips pad themselves is not always zero */
+	if (q && !udrv_violated(q->session) && udrv_net_tx_room(q) >= UDRV_NET_TX_ROOM &&
+	    (skb_shinfo(skb)->nr_frags < q->tx_max_segments || !skb_linearize(skb)) &&
+	    !udrv_net_offloads(skb, &tx))
+		nr = udrv_net_map(q, skb, &tx);
+	if (unlikely(!nr)) {
+		dev_kfree_skb_any(skb);
+		dev->stats.tx_dropped++;
+	} else {
+		first = udrv_net_seg(q, q->tx.index);
+		first->skb = skb;
+		first->nr_segs = nr;
+		skb_tx_timestamp(skb);
+		kick = __netdev_sent_queue(dev, skb->len, netdev_xmit_more());
+		q->tx.index += nr;
+		smp_store_release(&q->handed, q->tx.index);	/* it may be completed now */
+		udrv_ring_produced(&q->tx);
+		if (udrv_net_tx_room(q) < UDRV_NET_TX_ROOM) {
+			netif_stop_queue(dev);
+			smp_mb__after_atomic();	/* pairs with the one in udrv_net_reap() */
+			if (udrv_net_tx_room(q) >= UDRV_NET_TX_ROOM)
+				netif_start_queue(dev);
+			kick = true;
+		}
+	}
+	if (kick && q && !udrv_violated(q->session))
+		udrv_wake_driver(q->need_wakeup, UDRV_WAKE_WORK, n->port.irq);
+	return NETDEV_TX_OK;
+}
+
+/* Take the oldest outstanding packet back. */
+static struct sk_buff *udrv_net_complete(struct udrv_net_queue *q, bool sent)
+{
+	struct udrv_net_seg *seg = udrv_net_seg(q, q->done);
+	struct sk_buff *skb = seg->skb;
+
+	udrv_net_unmap(q, q->done, seg->nr_segs);
+	if (sent) {
+		q->net->dev->stats.tx_packets++;
+		q->net->dev->stats.tx_bytes += skb->len;
+	}
+	smp_store_release(&q->done, q->done + seg->nr_segs);
+	return skb;
+}
+
+/* Reap completions. Returns true if there may be more. */
+static bool udrv_net_reap(struct udrv_net_queue *q, int napi_budget)
+{
+	int n = udrv_ring_waiting(&q->completion), i;
+	struct net_device *dev = q->net->dev;
+	unsigned int bytes = 0;
+	struct sk_buff *skb;
+
+	if (n < 0)
+		udrv_violation(q->session, "completion index");
+	for (i = 0; i < n && i < UDRV_NET_REAP_BUDGET; i++, q->completion.index++) {
+		struct udrv_net_completion c;
+
+		udrv_copy_once(&c, udrv_ring_entry(&q->completion, struct udrv_net_completion,
+						   q->completion.index), sizeof(c));
+		/* Pairs with the release in udrv_net_xmit(): a packet is handed out whole. */
+		if (q->done == smp_load_acquire(&q->handed) || c.id != q->done ||
+		    (c.flags & ~UDRV_NET_TX_DROPPED)) {
+			udrv_violation(q->session, "completion of a packet it does not have");
+			break;
+		}
+		dev->stats.tx_errors += c.flags;
+		skb = udrv_net_complete(q, !c.flags);
+		bytes += skb->len;
+		napi_consume_skb(skb, napi_budget);
+	}
+	if (i <= 0)
+		return false;
+	udrv_ring_consumed(&q->completion);
+	netdev_completed_queue(dev, i, bytes);
+	smp_mb();	/* `done` before the look: pairs with the one in udrv_net_xmit() */
+	if (netif_queue_stopped(dev) && udrv_net_tx_room(q) >= 2 * UDRV_NET_TX_ROOM &&
+	    netif_running(dev))
+		netif_wake_queue(dev);
+	return n > i;
+}
+
+/* ---- Receive -------------------------------------------------------------- */
+
+/* Give the driver a page for every buffer it does not have. */
+void udrv_net_refill(struct udrv_net_queue *q)
+{
+	u32 first = q->fill.index;
+
+	while (q->fill.index - q->rx.index < q->fill.depth) {
+		struct page *page;
+
+		/* Zeroed when it is new: a lie about a length shows nothing old. */
+		page = page_pool_alloc_pages(q->pool, GFP_ATOMIC | __GFP_NOWARN | __GFP_ZERO);
+		if (!page) {
+			schedule_delayed_work(&q->net->refill, HZ / 50);
+			break;
+		}
+		q->bufs[q->fill.index & (q->fill.depth - 1)] = page;
+		*udrv_ring_entry(&q->fill, struct udrv_net_fill, q->fill.index) =
+			(struct udrv_net_fill){
+				.dma_addr = page_pool_get_dma_addr(page) + UDRV_NET_RX_OFFSET,
+				.len_bytes = q->rx_buf_bytes,
+				.id = q->fill.index,
+			};
+		q->fill.index++;
+	}
+	if (q->fill.index != first) {
+		udrv_ring_produced(&q->fill);
+		udrv_wake_driver(q->need_wakeup, UDRV_WAKE_FILL, q->net->port.irq);
+	}
+}
+
+/*
+ * Add one buffer to the packet under way. The skb's own head is never in memory
+ * that the device can write: headers are copied there, so that a device writing
+ * where it was not told to can not forge what the stack keeps behind them. Owns
+ * the page. False: the packet has to be dropped.
+ */
+static bool udrv_net_add_buf(struct udrv_net_queue *q, struct page *page, u32 len)
+{
+	void *data = page_address(page) + UDRV_NET_RX_OFFSET;
+	u32 head = 0, nr;
+
+	dma_sync_single_range_for_cpu(q->dma_dev, page_pool_get_dma_addr(page),
+				      UDRV_NET_RX_OFFSET, len, DMA_FROM_DEVICE);
+	if (!q->skb) {
+		q->skb = napi_alloc_skb(&q->net->napi, UDRV_NET_COPYBREAK);
+		if (!q->skb)
+			goto recycle;
+		skb_mark_for_recycle(q->skb);
+		head = len <= UDRV_NET_COPYBREAK ? len :
+		       eth_get_headlen(q->net->dev, data, UDRV_NET_COPYBREAK);
+		skb_put_data(q->skb, data, head);
+	}
+	nr = skb_shinfo(q->skb)->nr_frags;
+	if (head == len || nr == MAX_SKB_FRAGS)
+		goto recycle;
+	skb_add_rx_frag(q->skb, nr, page, UDRV_NET_RX_OFFSET + head, len - head, PAGE_SIZE);
+	return true;
+
+recycle:
+	page_pool_recycle_direct(q->pool, page);
+	return q->skb && head == len;
+}
+
+static void udrv_net_deliver(struct udrv_net_queue *q, const struct udrv_net_rx *rx)
+{
+	struct net_device *dev = q->net->dev;
+	struct sk_buff *skb = q->skb;
+
+	if (q->drop || skb_headlen(skb) < ETH_HLEN || !netif_running(dev)) {
+		dev->stats.rx_errors += netif_running(dev);
+		dev_kfree_skb_any(skb);
+		return;
+	}
+	dev->stats.rx_packets++;	/* one writer, and 64 bits wide: see Kbuild */
+	dev->stats.rx_bytes += skb->len;
+	skb->protocol = eth_type_trans(skb, dev);
+	if ((rx->flags & UDRV_NET_RX_CSUM_OK) && (dev->features & NETIF_F_RXCSUM))
+		skb->ip_summed = CHECKSUM_UNNECESSARY;
+	if (rx->flags & UDRV_NET_RX_VLAN)
+		__vlan_hwaccel_put_tag(skb, htons(ETH_P_8021Q), rx->vlan_tci);
+	napi_gro_receive(&q->net->napi, skb);
+}
+
+/* Returns the number of packets, `budget` if there may be more. */
+static int udrv_net_receive(struct udrv_net_queue *q, int budget)
+{
+	int n = udrv_ring_waiting(&q->rx), packets = 0;
+
+	if (n < 0)
+		udrv_violation(q->session, "receive index");
+	/* Bounded even if no packet ever ends: by what the ring holds. */
+	for (; n > 0 && packets < budget; n--) {
+		struct udrv_net_rx rx;
+		struct page **buf;
+
+		udrv_copy_once(&rx, udrv_ring_entry(&q->rx, struct udrv_net_rx, q->rx.index),
+			       sizeof(rx));
+		buf = &q->bufs[q->rx.index & (q->rx.depth - 1)];
+		if (rx.id != q->rx.index || q->rx.index == q->fill.index || (rx.flags >> 4) ||
+		    rx.len_bytes > q->rx_buf_bytes) {
+			udrv_violation(q->session, "receive entry with a bad id, length or flag");
+			break;
+		}
+		q->rx.index++;
+		if (q->drop || (rx.flags & UDRV_NET_RX_DROP))
+			page_pool_recycle_direct(q->pool, *buf);
+		else
+			q->drop = !udrv_net_add_buf(q, *buf, rx.len_bytes);
+		q->drop |= rx.flags & UDRV_NET_RX_DROP;
+		*buf = NULL;
+		if (rx.flags & UDRV_NET_RX_EOP) {
+			udrv_net_deliver(q, &rx);
+			q->skb = NULL;
+			q->drop = false;
+			packets++;
+		}
+	}
+	udrv_ring_consumed(&q->rx);
+	return packets;
+}
+
+/* ---- Both ----------------------------------------------------------------- */
+
+/*
+ * No driver any more: packets that it had are lost, and counted; buffers go back
+ * to the pool, unless the device might still write them.
+ */
+void udrv_net_drop_all(struct udrv_net_queue *q, bool quiet)
+{
+	while (q->done != q->tx.index) {
+		dev_kfree_skb_any(udrv_net_complete(q, false));
+		q->net->dev->stats.tx_dropped++;
+	}
+	kfree_skb(q->skb);
+	for (; q->rx.index != q->fill.index && quiet; q->rx.index++)
+		page_pool_put_full_page(q->pool, q->bufs[q->rx.index & (q->rx.depth - 1)], false);
+}
+
+int udrv_net_poll(struct napi_struct *napi, int budget)
+{
+	struct udrv_net *n = container_of(napi, struct udrv_net, napi);
+	struct udrv_net_queue *q = n->queue;
+	bool more = false;
+	int done = 0;
+
+	if (!udrv_violated(q->session)) {
+		more = udrv_net_reap(q, budget);
+		done = budget ? udrv_net_receive(q, budget) : 0;
+		if (budget)	/* else netpoll, with interrupts off: only transmit */
+			udrv_net_refill(q);
+	}
+	if (!udrv_violated(q->session) && (more || done == budget))
+		return budget;
+	if (napi_complete_done(napi, done) && !udrv_violated(q->session)) {
+		/*
+		 * Barrier C: the flag before the look at the rings. Forbidden:
+		 * we look (nothing), driver publishes, driver looks at the flag
+		 * (clear), we set the flag and sleep for ever.
+		 */
+		WRITE_ONCE(q->need_wakeup->kernel, 1);
+		smp_mb();
+		if (udrv_net_work_waits(q))
+			napi_schedule(napi);
+	}
+	return udrv_violated(q->session) ? 0 : done;
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * udrv_net.h - inside udrv_net.ko.
+ *
+ * The interface (struct udrv_net) belongs to the bound device; the queue (struct
+ * udrv_net_queue) to the session that is attached, and is made anew each time.
+ *
+ * Who touches what:
+ *   xmit            tx ring and new segs; under the netdev's tx lock
+ *   NAPI poll       completion, rx and fill rings, done segs, bufs, q->skb
+ *   ndo_*, ethtool  state pages, n->published; under n->state_lock
+ * Attach and detach exclude all of them: the tx lock, napi_disable(), state_lock.
+ *
+ * The driver completes packets and returns buffers in order, so that what is
+ * outstanding is always a window of the arrays below: segs[done, handed) and
+ * bufs[rx.index, fill.index), and an index doubles as the id.
+ */
+#ifndef UDRV_NET_H
+#define UDRV_NET_H
+
+#include <linux/ctype.h>
+#include <linux/etherdevice.h>
+#include <linux/ethtool.h>
+#include <linux/if_vlan.h>
+#include <linux/ip.h>
+#include <linux/netdevice.h>
+#include <linux/skbuff.h>
+#include <net/ip6_checksum.h>
+#include <net/tcp.h>
+
+#include "udrv_net_abi.h"
+#include "udrv_ring.h"
+
+#define UDRV_NET_COPYBREAK	256	/* shorter packets are copied, their page stays */
+#define UDRV_NET_RX_OFFSET	NET_SKB_PAD
+#define UDRV_NET_REAP_BUDGET	256	/* completions of one pass */
+#define UDRV_NET_TX_ROOM	(MAX_SKB_FRAGS + 1)	/* segments that a packet may need */
+
+/* A segment that the driver has. */
+struct udrv_net_seg {
+	struct sk_buff *skb;	/* first segment: the packet */
+	dma_addr_t dma_addr;
+	u32 len_bytes;
+	u32 nr_segs;		/* first segment: of the packet */
+};
+
+struct udrv_net_queue {
+	struct udrv_net *net;
+	struct udrv_session *session;
+	struct device *dma_dev;
+	struct udrv_need_wakeup *need_wakeup;
+	void *shm;
+
+	struct udrv_ring tx;
+	u32 tx_max_segments;
+	u32 handed;		/* segments of whole packets, up to tx.index */
+	u32 done;		/* segments given back, up to handed */
+	struct udrv_ring completion;
+
+	struct udrv_ring fill;
+	struct udrv_ring rx;
+	u32 rx_buf_bytes;
+	struct page_pool *pool;
+	struct sk_buff *skb;	/* packet of several buffers under way */
+	bool drop;		/* drop the buffers up to the next end of packet */
+
+	struct page *bufs[UDRV_NET_MAX_DEPTH];
+	struct udrv_net_seg segs[UDRV_NET_MAX_DEPTH];
+};
+
+struct udrv_net {
+	struct udrv_port port;
+	struct net_device *dev;
+	struct napi_struct napi;
+	struct delayed_work refill;	/* no memory for buffers: try again later */
+	struct udrv_net_queue *queue;	/* NULL: no driver */
+	u32 features;			/* UDRV_NET_F_* promised at the first attach */
+
+	spinlock_t state_lock;
+	struct udrv_net_published published;		/* last good copy */
+	struct udrv_net_desired *desired_page;		/* NULL: no driver */
+	struct udrv_net_published *published_page;
+	u32 desired_generation;
+};
+
+/* rings.c */
+netdev_tx_t udrv_net_xmit(struct sk_buff *skb, struct net_device *dev);
+int udrv_net_poll(struct napi_struct *napi, int budget);
+bool udrv_net_work_waits(const struct udrv_net_queue *q);
+void udrv_net_refill(struct udrv_net_queue *q);
+void udrv_net_drop_all(struct udrv_net_queue *q, bool quiet);
+
+/* netdev.c */
+void udrv_net_setup(struct net_device *dev);
+void udrv_net_desire(struct net_device *dev);
+void udrv_net_read_published(struct udrv_net *n);
+
+#endif /* UDRV_NET_H */

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+//
+// The layouts that kernel and driver agree on; sizes are asserted in the headers.
+#include <cstddef>
+
+#include <gtest/gtest.h>
+
+#include "kmod/udrv_abi.h"
+#include "netloop/udrv_net_abi.h"
+
+namespace {
+
+TEST(Abi, CoreOffsets) {
+    EXPECT_EQ(offsetof(udrv_info, vendor), 8U);
+    EXPECT_EQ(offsetof(udrv_info, class_code), 16U);
+    EXPECT_EQ(offsetof(udrv_info, bars), 32U);
+    EXPECT_EQ(offsetof(udrv_irq_setup, line), 8U);
+    EXPECT_EQ(offsetof(udrv_dma_region, segments), 16U);
+    EXPECT_EQ(offsetof(udrv_dma_region, handle), 32U);
+    EXPECT_EQ(offsetof(udrv_dma_exchange, nr_regions), 8U);
+    EXPECT_EQ(offsetof(udrv_attach, arg), 8U);
+}
+
+TEST(Abi, EachSharedWordHasTwoCacheLinesOfItsOwn) {
+    EXPECT_EQ(offsetof(udrv_ring_header, producer), 0U);
+    EXPECT_EQ(offsetof(udrv_ring_header, consumer), 128U);
+    EXPECT_EQ(offsetof(udrv_need_wakeup, driver), 0U);
+    EXPECT_EQ(offsetof(udrv_need_wakeup, kernel), 128U);
+}
+
+TEST(Abi, NetOffsets) {
+    EXPECT_EQ(offsetof(udrv_net_tx, id), 12U);
+    EXPECT_EQ(offsetof(udrv_net_tx, flags), 16U);
+    EXPECT_EQ(offsetof(udrv_net_tx, csum_start), 20U);
+    EXPECT_EQ(offsetof(udrv_net_tx, gso_size), 24U);
+    EXPECT_EQ(offsetof(udrv_net_fill, id), 12U);
+    EXPECT_EQ(offsetof(udrv_net_rx, flags), 8U);
+    EXPECT_EQ(offsetof(udrv_net_desired, mac), 28U);
+    EXPECT_EQ(offsetof(udrv_net_desired, multicast), 36U);
+    EXPECT_EQ(offsetof(udrv_net_published, stats), 16U);
+    EXPECT_EQ(offsetof(udrv_net_published, stat_names), 272U);
+    EXPECT_EQ(offsetof(udrv_net_attach, vector), 24U);
+    EXPECT_EQ(offsetof(udrv_net_attach, desired), 64U);
+    EXPECT_EQ(offsetof(udrv_net_attach, map_bytes), 72U);
+    EXPECT_EQ(offsetof(udrv_net_attach, queues), 80U);
+}
+
+TEST(Abi, MapOffsetsDoNotOverlap) {
+    EXPECT_EQ(UDRV_MMAP_BAR(5) >> UDRV_MMAP_SHIFT, 5U);
+    EXPECT_EQ(UDRV_MMAP_PORT >> UDRV_MMAP_SHIFT, 0x10U);
+    EXPECT_EQ(UDRV_MMAP_COHERENT(0) >> UDRV_MMAP_SHIFT, 0x100U);
+    EXPECT_LT(UDRV_MMAP_COHERENT(UDRV_MAX_DMA_REGIONS - 1), std::uint64_t{1} << 63);
+}
+
+} // namespace

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: MIT
+//
+// drivers/ata: IDENTIFY DEVICE, the TRIM payload and the NCQ Command Error log,
+// against bytes worked out by hand from ACS-3 (sections of these names).
+#include <cstring>
+#include <random>
+
+#include <gtest/gtest.h>
+
+#include "drivers/ata/ata_commands.hpp"
+#include "drivers/ata/identify.hpp"
+#include "tests/unit/identify_block.hpp"
+
+namespace udrv::test {
+namespace {
+
+using ata::parse_identify;
+
+std::string error_of(const IdentifyBlock& words) {
+    return parse_identify(words).error;
+}
+
+TEST(AtaIdentify, SataDisk) {
+    const auto [disk, error] = parse_identify(sata_disk(0x1'2345'6789));
+    ASSERT_EQ(error, "");
+    EXPECT_EQ(disk.model, "Model of a disk");
+    EXPECT_EQ(disk.serial, "SN-0123456789");
+    EXPECT_EQ(disk.firmware, "FW 1.0");
+    EXPECT_EQ(disk.nr_blocks, 0x1'2345'6789u);
+    EXPECT_EQ(disk.logical_block_bytes, 512u);
+    EXPECT_EQ(disk.physical_block_bytes, 4096u);
+    EXPECT_TRUE(disk.dma && disk.lba48 && disk.ncq);
+    EXPECT_EQ(disk.ncq_depth, 32u);
+    EXPECT_TRUE(disk.write_cache && disk.flush && disk.flush_ext);
+    EXPECT_FALSE(disk.fua);
+    EXPECT_TRUE(disk.trim && disk.trim_deterministic && disk.trim_zeroes);
+    EXPECT_EQ(disk.max_trim_payload, 8u);
+    EXPECT_FALSE(disk.rotational);
+    EXPECT_EQ(disk.mwdma_modes, 0x07);
+    EXPECT_EQ(disk.udma_modes, 0x7f);
+    EXPECT_EQ(disk.udma_selected, 0x20);
+}
+
+TEST(AtaIdentify, ParallelDiskWith28BitAddresses) {
+    IdentifyBlock words{};
+    words[0] = 0x0040;
+    words[49] = 0x0300;
+    words[53] = 0x0004;
+    words[60] = 0x5678; // 0x0345678 blocks: low word first
+    words[61] = 0x0034;
+    words[63] = 0x0407;
+    words[83] = 0x5000; // FLUSH CACHE
+    words[88] = 0x041f;
+    words[217] = 5400;
+    const auto [disk, error] = parse_identify(words);
+    ASSERT_EQ(error, "");
+    EXPECT_EQ(disk.nr_blocks, 0x345678u);
+    EXPECT_FALSE(disk.lba48 || disk.ncq || disk.trim || disk.flush_ext || disk.write_cache);
+    EXPECT_TRUE(disk.flush && disk.rotational);
+    EXPECT_EQ(disk.rpm, 5400u);
+    EXPECT_EQ(disk.model, "");
+    EXPECT_EQ(disk.mwdma_selected, 0x04);
+    EXPECT_EQ(disk.udma_modes, 0x1f);
+    EXPECT_EQ(disk.udma_selected, 0x04);
+}
+
+TEST(AtaIdentify, TextIsSwappedTrimmedAndPrintable) {
+    IdentifyBlock words = sata_disk(1000);
+    words[27] = 0x2041; // " A": a space in front
+    words[28] = 0x4200; // "B" and NUL
+    words[29] = 0x1b5b; // ESC and '[': nothing a terminal would obey
+    words[30] = 0xe443; // not ASCII
+    seal(words);
+    EXPECT_EQ(parse_identify(words).identity.model, "AB ?[?C a disk");
+}
+
+TEST(AtaIdentify, BlockSizes) {
+    IdentifyBlock words = sata_disk(1000);
+    words[106] = 0x5000; // logical blocks of words 117-118, one in a physical
+    words[117] = 2048;   // 16-bit words
+    seal(words);
+    const auto disk = parse_identify(words).identity;
+    EXPECT_EQ(disk.logical_block_bytes, 4096u);
+    EXPECT_EQ(disk.physical_block_bytes, 4096u);
+    const udrv_blk_disk described = ata::describe(disk);
+    EXPECT_EQ(described.nr_sectors, 8000u); // in units of 512 bytes
+    EXPECT_EQ(described.max_discard_sectors, 64u * 65535 * 8);
+
+    words[106] = 0x3000; // 00b on top: the word says nothing
+    seal(words);
+    EXPECT_EQ(parse_identify(words).identity.logical_block_bytes, 512u);
+}
+
+TEST(AtaIdentify, FuaNeedsTheCommandToBeThereAndOn) {
+    IdentifyBlock words = sata_disk(1000);
+    words[84] = 0x4040;
+    seal(words);
+    EXPECT_FALSE(parse_identify(words).identity.fua);
+    words[87] = 0x4040;
+    seal(words);
+    EXPECT_TRUE(parse_identify(words).identity.fua);
+    words[87] = 0x8040; // not valid
+    seal(words);
+    EXPECT_FALSE(parse_identify(words).identity.fua);
+}
+
+TEST(AtaIdentify, NonsenseIsRefused) {
+    const auto with = [](auto change) {
+        IdentifyBlock words = sata_disk(1000);
+        change(words);
+        seal(words);
+        return error_of(words);
+    };
+    IdentifyBlock block{};
+    EXPECT_EQ(error_of(block), "its IDENTIFY data are all 0x0000: nothing answered");
+    block.fill(0xffff);
+    EXPECT_EQ(error_of(block), "its IDENTIFY data are all 0xffff: nothing answered");
+    EXPECT_EQ(with([](auto& w) { put_capacity(w, 0); }), "it says that it has no sectors");
+    EXPECT_EQ(with([](auto& w) { put_capacity(w, (std::uint64_t{1} << 48) + 1); }),
+              "it says that it has 281474976710657 blocks, more than 48-bit addresses reach");
+    EXPECT_EQ(with([](auto& w) { w[83] = 0x5000, w[61] = 0x2000; }),
+              "it says that it has 536871912 blocks, more than 28-bit addresses reach");
+    EXPECT_EQ(with([](auto& w) { w[49] = 0x0100; }),
+              "it does not support LBA (IDENTIFY word 49 bit 9 is 0)");
+    EXPECT_EQ(with([](auto& w) { w[0] = 0x8580; }),
+              "it is not an ATA disk (IDENTIFY word 0 is 0x8580)");
+    EXPECT_EQ(with([](auto& w) { w[106] = 0x5000, w[117] = 264; }),
+              "its logical blocks have 528 bytes, which is not 512, 1024, 2048 or 4096");
+    EXPECT_EQ(with([](auto& w) { w[106] = 0x5000; }),
+              "its logical blocks have 0 bytes, which is not 512, 1024, 2048 or 4096");
+    EXPECT_EQ(with([](auto& w) { w[106] = 0x5000, w[118] = 0x8000; }),
+              "its logical blocks have 4294967296 bytes, which is not 512, 1024, 2048 or 4096");
+
+    IdentifyBlock damaged = sata_disk(1000);
+    damaged[60]++;
+    EXPECT_EQ(error_of(damaged), "its IDENTIFY data are damaged: their sum is 0x01, not 0");
+    damaged[255] = 0; // without the signature there is no sum to check
+    EXPECT_EQ(error_of(damaged), "");
+}
+
+TEST(AtaIdentify, AnyBytesGiveAnAnswerWithinBounds) {
+    std::mt19937 random(1);
+    for (int round = 0; round < 20'000; round++) {
+        IdentifyBlock words = sata_disk(1000);
+        for (int i = 0; i < 1 + round % 64; i++) {
+            words[random() % 256] = static_cast<std::uint16_t>(random());
+        }
+        if (round % 2 == 0) {
+            seal(words);
+        }
+        const auto [disk, error] = parse_identify(words);
+        if (error.empty()) {
+            EXPECT_GT(disk.nr_blocks, 0u);
+            EXPECT_LE(disk.nr_blocks, std::uint64_t{1} << 48);
+            EXPECT_LE(disk.logical_block_bytes, 4096u);
+            EXPECT_GE(disk.physical_block_bytes, disk.logical_block_bytes);
+            const udrv_blk_disk described = ata::describe(disk);
+            EXPECT_EQ(described.model[sizeof described.model - 1], 0);
+            EXPECT_EQ(described.serial[sizeof described.serial - 1], 0);
+        }
+    }
+}
+
+TEST(AtaIdentify, Describe) {
+    ata::Identity identity = parse_identify(sata_disk(1000)).identity;
+    udrv_blk_disk disk = ata::describe(identity);
+    EXPECT_EQ(disk.nr_sectors, 1000u);
+    EXPECT_STREQ(disk.model, "Model of a disk");
+    EXPECT_STREQ(disk.serial, "SN-0123456789");
+    EXPECT_EQ(disk.flags, std::uint32_t{UDRV_BLK_WRITE_CACHE});
+    EXPECT_EQ(disk.max_discard_sectors, 64u * 65535);
+    EXPECT_EQ(disk.max_write_zeroes_sectors, 0u);
+    identity.fua = identity.rotational = true;
+    disk = ata::describe(identity);
+    EXPECT_EQ(disk.flags, std::uint32_t{UDRV_BLK_WRITE_CACHE | UDRV_BLK_FUA | UDRV_BLK_ROTATIONAL});
+    identity.flush = identity.flush_ext = false;
+    EXPECT_EQ(ata::describe(identity).flags, std::uint32_t{UDRV_BLK_ROTATIONAL});
+    identity.trim = false;
+    EXPECT_EQ(ata::describe(identity).max_discard_sectors, 0u);
+}
+
+// ---- TRIM, log ------------------------------------------------------------------------
+
+std::uint64_t range(std::span<const std::byte, 512> payload, std::size_t i) {
+    std::uint64_t value = 0;
+    std::memcpy(&value, payload.data() + 8 * i, 8);
+    return value;
+}
+
+TEST(AtaTrim, LbaRangeEntries) {
+    std::array<std::byte, 512> payload{};
+    payload.fill(std::byte{0xee});
+    ASSERT_TRUE(ata::encode_trim(payload, 0x0000'1234'5678'9abc, 3));
+    const std::array<unsigned, 8> bytes{0xbc, 0x9a, 0x78, 0x56, 0x34, 0x12, 0x03, 0x00};
+    for (std::size_t i = 0; i < 8; i++) {
+        EXPECT_EQ(std::to_integer<unsigned>(payload[i]), bytes[i]);
+    }
+    EXPECT_EQ(range(payload, 1), 0u); // and the rest is no range
+    EXPECT_EQ(range(payload, 63), 0u);
+
+    ASSERT_TRUE(ata::encode_trim(payload, 0x100, 65535 + 1));
+    EXPECT_EQ(range(payload, 0), 0xffff'0000'0000'0100u);
+    EXPECT_EQ(range(payload, 1), 0x0001'0000'0001'00ffu);
+
+    ASSERT_TRUE(ata::encode_trim(payload, 0, 64 * 65535));
+    EXPECT_EQ(range(payload, 63), 0xffff'0000'0000'0000u + 63 * 65535);
+    EXPECT_FALSE(ata::encode_trim(payload, 0, 64 * 65535 + 1));
+}
+
+TEST(AtaLog, NcqCommandError) {
+    std::array<std::byte, 512> page{};
+    EXPECT_FALSE(ata::parse_ncq_error(page).valid) << "a page that was never written";
+    const std::array<unsigned, 11> bytes{0x1d, 0,    0x41, 0x40, 0xbc, 0x9a,
+                                         0x78, 0x40, 0x56, 0x34, 0x12};
+    unsigned sum = 0;
+    for (std::size_t i = 0; i < bytes.size(); i++) {
+        page[i] = static_cast<std::byte>(bytes[i]);
+        sum += bytes[i];
+    }
+    EXPECT_FALSE(ata::parse_ncq_error(page).valid) << "the sum is not 0";
+    page[511] = static_cast<std::byte>(0x100 - (sum & 0xff));
+    const ata::NcqError entry = ata::parse_ncq_error(page);
+    EXPECT_TRUE(entry.valid);
+    EXPECT_EQ(entry.tag, 29);
+    EXPECT_EQ(entry.status, 0x41);
+    EXPECT_EQ(entry.error, 0x40);
+    EXPECT_EQ(entry.lba, 0x1234'5678'9abcu);
+
+    page[0] |= std::byte{0x80}; // NQ, and byte 511 follows
+    page[511] = page[511] ^ std::byte{0x80};
+    EXPECT_FALSE(ata::parse_ncq_error(page).valid) << "the failed command was not queued";
+}
+
+} // namespace
+} // namespace udrv::test

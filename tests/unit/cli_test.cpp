@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MIT
+//
+// Addresses, and the command on a made-up /sys and /proc in a temporary folder.
+#include <array>
+#include <cstdlib>
+#include <fstream>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include "cli/bind.hpp"
+#include "cli/run.hpp"
+#include "cli/status.hpp"
+#include "cli/system.hpp"
+#include "libudrv/error.hpp"
+
+namespace udrv {
+namespace {
+
+namespace fs = std::filesystem;
+
+TEST(PciAddressTest, BothForms) {
+    EXPECT_EQ(PciAddress::parse("0000:00:10.0").str(), "0000:00:10.0");
+    EXPECT_EQ(PciAddress::parse("00:10.0").str(), "0000:00:10.0");
+    EXPECT_EQ(PciAddress::parse("0:1f.7").str(), "0000:00:1f.7");
+    EXPECT_EQ(PciAddress::parse("10000:E1:00.2").str(), "10000:e1:00.2");
+}
+
+TEST(PciAddressTest, Bad) {
+    for (const char* text : {"", "e1000", "00:10", "00:20.0", "00:10.8", "0000:00:10.0x", "00:10.",
+                             ":00:10.0", "0000:100:10.0", "-1:10.0", "0x00:10.0", "00:10.0 ",
+                             "000000000:00:10.0", "..", "../../x"}) {
+        EXPECT_THROW((void)PciAddress::parse(text), Error) << text;
+    }
+}
+
+/// The message of the Error that `action` throws.
+template <typename Action>
+std::string error_of(Action action) {
+    try {
+        action();
+    } catch (const Error& error) {
+        return error.what();
+    }
+    return "no error";
+}
+
+class CommandTest : public testing::Test {
+  protected:
+    CommandTest() {
+        std::string pattern = (fs::temp_directory_path() / "udrv-test-XXXXXX").string();
+        root_ = ::mkdtemp(pattern.data());
+        system.sys = root_ / "sys";
+        system.proc = root_ / "proc";
+        system.dev = root_ / "dev";
+        put(system.device(address) / "vendor", "0x8086\n");
+        put(system.device(address) / "device", "0x100e\n");
+        put(system.device(address) / "driver_override", "(null)\n");
+        put(system.pci_driver("e1000") / "unbind", "");
+        put(system.pci_driver("e1000") / "bind", "");
+        put(system.sys / "bus/pci/drivers_probe", "");
+        bind_to("e1000");
+    }
+    ~CommandTest() override { fs::remove_all(root_); }
+
+    static void put(const fs::path& path, const std::string& text) {
+        fs::create_directories(path.parent_path());
+        std::ofstream(path) << text;
+    }
+    void bind_to(const std::string& driver) const {
+        const fs::path link = system.device(address) / "driver";
+        fs::remove(link);
+        fs::create_directory_symlink(system.pci_driver(driver), link);
+    }
+    void load_module() const {
+        put(system.pci_driver("udrv") / "bind", "");
+        put(system.pci_driver("udrv") / "unbind", "");
+    }
+
+    fs::path root_;
+    cli::System system;
+    PciAddress address = PciAddress::parse("0000:00:10.0");
+};
+
+TEST_F(CommandTest, NoSuchDevice) {
+    const auto other = PciAddress::parse("00:11.0");
+    EXPECT_EQ(error_of([&] { cli::bind(system, other, false); }),
+              "bind 0000:00:11.0: there is no such PCI device; `lspci -D` lists those of this "
+              "machine");
+}
+
+TEST_F(CommandTest, NoModule) {
+    EXPECT_EQ(error_of([&] { cli::bind(system, address, false); }),
+              "bind 0000:00:10.0: the kernel module udrv is not loaded; load it with `modprobe "
+              "udrv` (or insmod build/modules/udrv.ko)");
+}
+
+// The made-up kernel does not move the device: everything must be as it was.
+TEST_F(CommandTest, BindRollsBack) {
+    load_module();
+    const std::string error = error_of([&] { cli::bind(system, address, false); });
+    EXPECT_NE(error.find("did not take the device"), std::string::npos) << error;
+    EXPECT_EQ(cli::read_line(system.pci_driver("e1000") / "unbind"), "0000:00:10.0");
+    EXPECT_EQ(cli::read_line(system.sys / "bus/pci/drivers_probe"), "0000:00:10.0");
+    EXPECT_EQ(cli::read_line(system.device(address) / "driver_override"), "");
+}
+
+TEST_F(CommandTest, BoundAlready) {
+    load_module();
+    bind_to("udrv");
+    EXPECT_NO_THROW(cli::bind(system, address, false));
+    EXPECT_EQ(cli::read_line(system.sys / "bus/pci/drivers_probe"), "");
+}
+
+TEST_F(CommandTest, RefusesTheDefaultRoute) {
+    load_module();
+    put(system.device(address) / "net/eth0/mtu", "1500");
+    put(system.sys / "class/net/eth0/upper_br0/x", "");
+    put(system.proc / "net/route",
+        "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\n"
+        "eth0\t0000A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\n");
+    EXPECT_EQ(cli::in_use(system, address), "");
+    put(system.proc / "net/route",
+        "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\n"
+        "br0\t00000000\t0100A8C0\t0003\t0\t0\t0\t00000000\t0\n");
+    EXPECT_EQ(cli::in_use(system, address), "the default route goes over its interface br0");
+    put(system.proc / "net/route", "Iface\n");
+    put(system.proc / "net/ipv6_route",
+        "00000000000000000000000000000000 00 00000000000000000000000000000000 00 "
+        "fe800000000000000000000000000001 00000400 00000001 00000000 00000003     eth0\n");
+    EXPECT_EQ(error_of([&] { cli::bind(system, address, false); }),
+              "bind 0000:00:10.0: the default route goes over its interface eth0; use --force if "
+              "the machine can do without");
+    EXPECT_EQ(cli::read_line(system.device(address) / "driver_override"), "(null)");
+}
+
+TEST_F(CommandTest, RefusesAMountedDisk) {
+    const fs::path disk = system.device(address) / "ata1/host0/target0:0:0/block/sda";
+    put(disk / "dev", "8:0\n");
+    put(disk / "sda1/dev", "8:1\n");
+    put(disk / "sda1/partition", "1\n");
+    put(disk / "sda1/holders/dm-0/x", "");
+    put(system.sys / "class/block/dm-0/dev", "254:0\n");
+    put(system.proc / "self/mountinfo", "22 1 0:21 / /proc rw - proc proc rw\n");
+    EXPECT_EQ(cli::in_use(system, address), "");
+    put(system.proc / "self/mountinfo", "36 35 8:1 / /boot rw shared:1 - ext4 /dev/x rw\n");
+    EXPECT_EQ(cli::in_use(system, address), "it carries the mounted file system /boot");
+    put(system.proc / "self/mountinfo", "36 35 254:0 / / rw shared:1 - ext4 /dev/x rw\n");
+    EXPECT_EQ(cli::in_use(system, address), "it carries the mounted file system /");
+}
+
+TEST_F(CommandTest, Unbind) {
+    load_module();
+    EXPECT_EQ(error_of([&] { cli::unbind(system, address); }),
+              "unbind 0000:00:10.0: the device is not bound to udrv; `udrv status` lists those "
+              "that are");
+    bind_to("udrv");
+    put(system.device(address) / "driver_override", "udrv\n");
+    cli::unbind(system, address);
+    EXPECT_EQ(cli::read_line(system.pci_driver("udrv") / "unbind"), "0000:00:10.0");
+    EXPECT_EQ(cli::read_line(system.sys / "bus/pci/drivers_probe"), "")
+        << "a chip that can not be reset is not handed on";
+}
+
+TEST_F(CommandTest, Status) {
+    EXPECT_EQ(cli::status_json(system), "[]");
+    load_module();
+    EXPECT_EQ(cli::status_json(system), "[]");
+    fs::create_directory_symlink(system.device(address), system.pci_driver("udrv") / address.str());
+    const fs::path attributes = system.device(address) / "udrv";
+    put(attributes / "state", "idle\n");
+    put(attributes / "owner", "0\n");
+    put(attributes / "driver", "\n");
+    auto json = nlohmann::json::parse(cli::status_json(system));
+    ASSERT_EQ(json.size(), 1U);
+    EXPECT_EQ(json[0]["bdf"], "0000:00:10.0");
+    EXPECT_TRUE(json[0]["driver"].is_null());
+    EXPECT_TRUE(json[0]["pid"].is_null());
+    EXPECT_TRUE(json[0]["name"].is_null());
+    put(attributes / "state", "running\n");
+    put(attributes / "owner", "123\n");
+    put(attributes / "driver", "udrv-e1000\n");
+    put(attributes / "interrupts", "42\n");
+    put(system.device(address) / "net/udn0/mtu", "");
+    json = nlohmann::json::parse(cli::status_json(system));
+    EXPECT_EQ(json[0]["driver"], "e1000");
+    EXPECT_EQ(json[0]["pid"], 123);
+    EXPECT_EQ(json[0]["state"], "running");
+    EXPECT_EQ(json[0]["name"], "udn0");
+    EXPECT_EQ(json[0]["interrupts"], 42);
+    EXPECT_NE(cli::status_table(system).find("udn0"), std::string::npos);
+}
+
+TEST_F(CommandTest, RunChecksTheIds) {
+    const std::array ids{PciId{0x1234, 0x11e8}};
+    const Driver driver{"edu", "", ids, nullptr};
+    EXPECT_EQ(error_of([&] { cli::require_served(system, driver, address); }),
+              "run edu on 0000:00:10.0: the device is 8086:100e, which this driver does not serve; "
+              "it serves 1234:11e8");
+    const std::array right{PciId{0x8086, 0x100e}};
+    EXPECT_NO_THROW(cli::require_served(system, {"e1000", "", right, nullptr}, address));
+}
+
+TEST(Registry, NamesAreUniqueAndFound) {
+    for (const Driver* driver : drivers()) {
+        EXPECT_EQ(find_driver(driver->name), driver);
+        EXPECT_FALSE(driver->ids.empty());
+        EXPECT_NE(driver->run, nullptr);
+    }
+    EXPECT_EQ(find_driver("no such"), nullptr);
+}
+
+} // namespace
+} // namespace udrv

@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: MIT
+//
+// e1000: reset, initialisation, what the administrator may change, interrupt
+// causes, link and statistics, against the model.
+#include <gtest/gtest.h>
+
+#include "libudrv/error.hpp"
+#include "tests/unit/e1000_rig.hpp"
+
+namespace udrv::test {
+namespace {
+
+using Fake = FakeE1000;
+
+/// Position of the first write to `offset` (with `value`), or of none.
+std::size_t first_write(const Fake& chip, std::uint32_t offset,
+                        std::optional<std::uint32_t> value = {}) {
+    const auto found = std::find_if(chip.writes.begin(), chip.writes.end(), [&](const auto& w) {
+        return w.offset == offset && (!value || w.value == *value);
+    });
+    return static_cast<std::size_t>(found - chip.writes.begin());
+}
+
+void set_multicast(udrv_net_desired& desired, std::vector<std::array<std::uint8_t, 6>> groups) {
+    desired.nr_multicast = static_cast<std::uint32_t>(groups.size());
+    for (std::size_t i = 0; i < groups.size(); i++) {
+        std::copy(groups[i].begin(), groups[i].end(), desired.multicast[i]);
+    }
+}
+
+TEST(E1000Reset, MasksAndStopsBeforeItResets) {
+    Rig rig;
+    const auto& chip = rig.chip;
+    // SDM 14.3: interrupts off first; then the reset; then off once more.
+    EXPECT_EQ(chip.writes.front(), (Fake::Access{Fake::IMC, 0xffffffff}));
+    const std::size_t reset = first_write(chip, Fake::CTRL);
+    ASSERT_LT(reset, chip.writes.size());
+    EXPECT_NE(chip.writes[reset].value & 1u << 26, 0u);
+    EXPECT_LT(first_write(chip, Fake::RCTL, 0), reset);
+    EXPECT_LT(first_write(chip, Fake::TCTL), reset);
+    EXPECT_LT(first_write(chip, 0x1000, 40), reset); // PBA, effective with the reset
+    EXPECT_EQ(rig.chip.at(Fake::IMS), 0u);
+    EXPECT_EQ(rig.chip.at(Fake::RCTL) & 2, 0u);
+    EXPECT_EQ(rig.chip.at(Fake::TCTL) & 2, 0u);
+}
+
+TEST(E1000Reset, TimeoutNamesTheRegisterAndItsLastValue) {
+    FakeMemory memory;
+    FakeE1000 chip(memory);
+    chip.reset_hangs = true;
+    try {
+        e1000::E1000 driver(chip, memory, quick());
+        FAIL() << "no error";
+    } catch (const Error& error) {
+        EXPECT_EQ(error.code().value(), ETIMEDOUT);
+        const std::string text = error.what();
+        EXPECT_NE(text.find("CTRL is still 0x04000000 after 100 ms"), std::string::npos) << text;
+    }
+}
+
+TEST(E1000Reset, EepromTimeoutNamesEerd) {
+    FakeMemory memory;
+    FakeE1000 chip(memory);
+    chip.eeprom_hangs = true;
+    try {
+        e1000::E1000 driver(chip, memory, quick());
+        FAIL() << "no error";
+    } catch (const Error& error) {
+        EXPECT_NE(std::string(error.what()).find("EERD is still 0x00000001"), std::string::npos)
+            << error.what();
+    }
+}
+
+TEST(E1000Reset, AddressIsTheEepromsEvenIfAPredecessorChangedRal) {
+    FakeMemory memory;
+    FakeE1000 chip(memory);
+    chip.reset_clears = false;
+    chip.at(Fake::RAL) = 0x04030202;
+    chip.at(Fake::RAH) = 0x80000605;
+    e1000::E1000 driver(chip, memory, quick());
+    EXPECT_EQ(driver.capabilities().mac, (MacAddress{0x52, 0x54, 0x00, 0x12, 0x34, 0x56}));
+}
+
+TEST(E1000Reset, AddressFromRalAndRahWhenTheEepromHasNone) {
+    FakeMemory memory;
+    FakeE1000 chip(memory);
+    chip.mac = Bytes(6, 0);
+    chip.reset_clears = false;
+    chip.at(Fake::RAL) = 0x12005452;
+    chip.at(Fake::RAH) = 0x80005634;
+    e1000::E1000 driver(chip, memory, quick());
+    EXPECT_EQ(driver.capabilities().mac, (MacAddress{0x52, 0x54, 0x00, 0x12, 0x34, 0x56}));
+}
+
+TEST(E1000Reset, NoAddressAnywhereIsAnError) {
+    FakeMemory memory;
+    FakeE1000 chip(memory);
+    chip.mac = Bytes(6, 0xff);
+    EXPECT_THROW(e1000::E1000(chip, memory, quick()), Error);
+}
+
+TEST(E1000Reset, WakesAPhyThatIsPoweredDownAndLeavesAnAwakeOneAlone) {
+    FakeMemory memory;
+    FakeE1000 asleep(memory);
+    asleep.pctrl = 0x1940;
+    e1000::E1000 driver(asleep, memory, quick());
+    EXPECT_EQ(asleep.pctrl & 0x0800, 0);
+    EXPECT_EQ(asleep.pctrl & 0x1200, 0x1200); // negotiate, and again
+    Rig awake;
+    EXPECT_EQ(awake.chip.writes_to(Fake::MDIC), 1u); // the read
+}
+
+TEST(E1000Capabilities, AreTheChipsAndCanBeMasked) {
+    Rig rig;
+    const NetCapabilities& can = rig.driver.capabilities();
+    EXPECT_EQ(can.tx_depth, 256u);
+    EXPECT_EQ(can.rx_depth, 256u);
+    EXPECT_EQ(can.rx_buf_bytes, 2048u);
+    EXPECT_EQ(can.max_mtu, 16110u);
+    EXPECT_EQ(can.features, UDRV_NET_F_ALL & ~UDRV_NET_F_TSO6);
+    e1000::Config plain = quick();
+    plain.features = UDRV_NET_F_RX_CSUM | UDRV_NET_F_TSO6;
+    Rig masked(plain);
+    EXPECT_EQ(masked.driver.capabilities().features, UDRV_NET_F_RX_CSUM);
+}
+
+TEST(E1000Start, SetsUpLinkThenReceiveThenTransmitThenInterrupts) {
+    Rig rig;
+    const auto fill = rig.buffers(256);
+    EXPECT_EQ(rig.driver.rx_provide(fill), 256u); // before the start: kept
+    rig.chip.forget();
+    rig.driver.apply(up_state());
+    auto& chip = rig.chip;
+    const std::uint32_t ctrl = chip.at(Fake::CTRL);
+    EXPECT_EQ(ctrl & (1u << 6 | 1u << 5), 1u << 6 | 1u << 5);        // SLU, ASDE
+    EXPECT_EQ(ctrl & (1u << 3 | 1u << 7 | 1u << 31 | 1u << 26), 0u); // LRST, ILOS, PHY_RST, RST
+    EXPECT_EQ(chip.at(Fake::RAL), 0x12005452u);
+    EXPECT_EQ(chip.at(Fake::RAH), 0x80005634u);
+    for (std::uint32_t i = 1; i < 16; i++) {
+        EXPECT_EQ(chip.at(Fake::RAH + 8 * i), 0u) << i;
+    }
+    for (std::uint32_t i = 0; i < 128; i++) {
+        EXPECT_EQ(chip.at(Fake::MTA + 4 * i), 0u) << i;
+    }
+    // EN, RDMTS 1/8, BAM, SECRC; BSIZE 2048, no LPE, no promiscuity (SDM 13.4.22).
+    EXPECT_EQ(chip.at(Fake::RCTL), 0x04008202u);
+    EXPECT_EQ(chip.at(Fake::TCTL), 0x000400fau); // EN, PSP, CT 0Fh, COLD 40h (SDM 13.4.33)
+    EXPECT_EQ(chip.at(0x0410), 0x0060200au);     // TIPG: 10, 8, 6
+    EXPECT_EQ(chip.at(0x0038), 0x8100u);         // VET
+    EXPECT_EQ(chip.at(Fake::RDLEN), 512u * 16);
+    EXPECT_EQ(chip.at(Fake::TDLEN), 1024u * 16);
+    EXPECT_NE(chip.at(Fake::RDBAH), 0u);
+    EXPECT_NE(chip.at(Fake::TDBAH), 0u);
+    EXPECT_EQ(chip.rx_free(), 256u);
+    EXPECT_EQ(chip.at(Fake::ITR), 195u);  // 50 us in 256 ns
+    EXPECT_EQ(chip.at(Fake::IMS), 0xd5u); // TXDW, LSC, RXDMT0, RXO, RXT0
+
+    const std::size_t rx_on = first_write(chip, Fake::RCTL);
+    const std::size_t tx_on = first_write(chip, Fake::TCTL);
+    EXPECT_LT(first_write(chip, Fake::CTRL), rx_on);
+    EXPECT_LT(first_write(chip, Fake::RDT), rx_on);
+    EXPECT_LT(first_write(chip, Fake::MTA), rx_on);
+    EXPECT_LT(rx_on, tx_on);
+    EXPECT_LT(first_write(chip, Fake::TDT), tx_on);
+    EXPECT_EQ(first_write(chip, Fake::IMS) + 1, chip.writes.size()); // the last of all
+}
+
+TEST(E1000Start, ClearsWhatAResetLeftBehind) {
+    FakeMemory memory;
+    FakeE1000 chip(memory);
+    chip.reset_clears = false; // a model that keeps its registers, full of nonsense
+    for (const std::uint32_t offset : {0x0028u, 0x002cu, 0x0030u, 0x0170u, 0x2820u, 0x282cu}) {
+        chip.at(offset) = 0xbad;
+    }
+    e1000::E1000 driver(chip, memory, quick());
+    driver.apply(up_state());
+    for (const std::uint32_t offset : {0x0028u, 0x002cu, 0x0030u, 0x0170u, 0x2820u, 0x282cu}) {
+        EXPECT_EQ(chip.at(offset), 0u) << std::hex << offset;
+    }
+    EXPECT_NE(chip.at(0x3820), 0u) << "a TIDV of zero is not allowed, SDM 13.4.41";
+}
+
+TEST(E1000Apply, IsIdempotent) {
+    Rig rig;
+    rig.driver.apply(up_state());
+    rig.chip.forget();
+    rig.driver.apply(up_state());
+    EXPECT_TRUE(rig.chip.writes.empty());
+    EXPECT_EQ(rig.chip.reads, 0u);
+    udrv_net_desired down{};
+    rig.driver.apply(down);
+    rig.chip.forget();
+    rig.driver.apply(down);
+    rig.driver.stop();
+    EXPECT_TRUE(rig.chip.writes.empty());
+}
+
+TEST(E1000Apply, ChangesTheAddressWithoutAReset) {
+    Rig rig;
+    rig.driver.apply(up_state());
+    auto desired = up_state();
+    desired.mac[0] = 0x02;
+    desired.mac[5] = 0xff;
+    rig.chip.forget();
+    rig.driver.apply(desired);
+    EXPECT_EQ(rig.chip.at(Fake::RAL), 0x12005402u);
+    EXPECT_EQ(rig.chip.at(Fake::RAH), 0x8000ff34u);
+    // SDM 13.5.3: invalid first, and valid with the last write.
+    ASSERT_EQ(rig.chip.writes.size(), 3u);
+    EXPECT_EQ(rig.chip.writes[0], (Fake::Access{Fake::RAH, 0}));
+    EXPECT_EQ(rig.chip.writes[2].offset, Fake::RAH);
+}
+
+TEST(E1000Apply, MtuOver1500NeedsLongPackets) {
+    Rig rig;
+    auto desired = up_state();
+    rig.driver.apply(desired);
+    EXPECT_EQ(rig.chip.at(Fake::RCTL) & 0x20, 0u);
+    desired.mtu = 1501;
+    rig.chip.forget();
+    rig.driver.apply(desired);
+    EXPECT_EQ(rig.chip.writes, (std::vector<Fake::Access>{{Fake::RCTL, 0x04008222}}));
+    desired.mtu = 9000;
+    rig.chip.forget();
+    rig.driver.apply(desired);
+    EXPECT_TRUE(rig.chip.writes.empty());
+}
+
+TEST(E1000Apply, PromiscuousAndAllMulticast) {
+    Rig rig;
+    rig.give(8);
+    auto desired = up_state();
+    rig.driver.apply(desired);
+    Bytes other = frame_of(60, 1);
+    other[5] = 0x57;
+    Bytes group = frame_of(60, 1);
+    group[0] = 0x01;
+    EXPECT_TRUE(rig.chip.receive(frame_of(60, 1)));
+    EXPECT_FALSE(rig.chip.receive(other));
+    EXPECT_FALSE(rig.chip.receive(group));
+    desired.rx_mode = UDRV_NET_ALLMULTI;
+    rig.driver.apply(desired);
+    EXPECT_EQ(rig.chip.at(Fake::RCTL) & 0x18, 0x10u);
+    EXPECT_FALSE(rig.chip.receive(other));
+    EXPECT_TRUE(rig.chip.receive(group));
+    desired.rx_mode = UDRV_NET_PROMISC;
+    rig.driver.apply(desired);
+    EXPECT_EQ(rig.chip.at(Fake::RCTL) & 0x18, 0x18u);
+    EXPECT_TRUE(rig.chip.receive(other));
+    Bytes broadcast = frame_of(60, 1);
+    std::fill(broadcast.begin(), broadcast.begin() + 6, std::uint8_t{0xff});
+    desired.rx_mode = 0;
+    rig.driver.apply(desired);
+    EXPECT_TRUE(rig.chip.receive(broadcast));
+}
+
+TEST(E1000Multicast, HashIsTheOneOfTheManual) {
+    // SDM 13.5.1: an address that ends in 9x:BC is bit 9 of row 94.
+    constexpr std::array<std::uint8_t, 6> address{0x01, 0x00, 0x5e, 0x11, 0x9a, 0xbc};
+    const std::uint32_t hash = e1000::multicast_hash(address);
+    EXPECT_EQ(hash, 0xbc9u);
+    EXPECT_EQ(hash >> 5, 94u);
+    EXPECT_EQ(hash & 31, 9u);
+    // 01:AA:00:12:34:56: bits 47:36 are 0x563.
+    constexpr std::array<std::uint8_t, 6> other{0x01, 0xaa, 0x00, 0x12, 0x34, 0x56};
+    EXPECT_EQ(e1000::multicast_hash(other), 0x563u);
+}
+
+TEST(E1000Multicast, TableFollowsTheListWithOnlyTheWritesItNeeds) {
+    Rig rig;
+    rig.give(8);
+    auto desired = up_state();
+    rig.driver.apply(desired);
+    set_multicast(desired, {{0x01, 0x00, 0x5e, 0x00, 0x00, 0x01}, {0x33, 0x33, 0, 0, 0, 1}});
+    rig.chip.forget();
+    rig.driver.apply(desired); // both hash to 0x010: word 0, bit 16
+    EXPECT_EQ(rig.chip.writes, (std::vector<Fake::Access>{{Fake::MTA, 1u << 16}}));
+    Bytes frame = frame_of(60, 1);
+    constexpr std::array<std::uint8_t, 6> all_nodes{0x33, 0x33, 0, 0, 0, 1};
+    std::copy(all_nodes.begin(), all_nodes.end(), frame.begin());
+    EXPECT_TRUE(rig.chip.receive(frame));
+    frame[5] = 2;
+    EXPECT_FALSE(rig.chip.receive(frame));
+    set_multicast(desired, {{0x01, 0x00, 0x5e, 0x11, 0x9a, 0xbc}});
+    rig.chip.forget();
+    rig.driver.apply(desired);
+    EXPECT_EQ(rig.chip.writes,
+              (std::vector<Fake::Access>{{Fake::MTA, 0}, {Fake::MTA + 4 * 94, 1u << 9}}));
+    // A restart writes the table again.
+    udrv_net_desired down{};
+    rig.driver.apply(down);
+    rig.driver.apply(desired);
+    EXPECT_EQ(rig.chip.at(Fake::MTA + 4 * 94), 1u << 9);
+}
+
+TEST(E1000Apply, FeaturesSwitchChecksumsAndTags) {
+    Rig rig;
+    auto desired = up_state();
+    rig.driver.apply(desired);
+    EXPECT_EQ(rig.chip.at(Fake::RXCSUM), 0u);
+    EXPECT_EQ(rig.chip.at(Fake::CTRL) & 1u << 30, 0u);
+    desired.features = UDRV_NET_F_RX_CSUM | UDRV_NET_F_VLAN_RX;
+    rig.driver.apply(desired);
+    EXPECT_EQ(rig.chip.at(Fake::RXCSUM), 0x300u);
+    EXPECT_NE(rig.chip.at(Fake::CTRL) & 1u << 30, 0u);
+    EXPECT_NE(rig.chip.at(Fake::CTRL) & 1u << 6, 0u); // the link stays up
+    desired.features = UDRV_NET_F_VLAN_TX;
+    rig.driver.apply(desired);
+    EXPECT_EQ(rig.chip.at(Fake::RXCSUM), 0u);
+    EXPECT_NE(rig.chip.at(Fake::CTRL) & 1u << 30, 0u);
+}
+
+TEST(E1000Apply, HoldOffInUnitsOf256Nanoseconds) {
+    Rig rig;
+    auto desired = up_state();
+    desired.rx_usecs = 128;
+    rig.driver.apply(desired);
+    EXPECT_EQ(rig.chip.at(Fake::ITR), 500u); // the example of SDM 13.4.18
+    desired.rx_usecs = 1000000;
+    rig.driver.apply(desired);
+    EXPECT_EQ(rig.chip.at(Fake::ITR), 0xffffu);
+    desired.rx_usecs = 0;
+    rig.driver.apply(desired);
+    EXPECT_EQ(rig.chip.at(Fake::ITR), 195u);
+}
+
+TEST(E1000Interrupt, ReadsTheCauseOnceAndTellsDataFromLink) {
+    Rig rig;
+    rig.driver.apply(up_state());
+    const auto cause = [&](std::uint32_t bits) {
+        rig.chip.raise(bits);
+        rig.chip.forget();
+        const NetCause found = rig.driver.interrupt();
+        EXPECT_EQ(rig.chip.reads, 1u);
+        EXPECT_TRUE(rig.chip.writes.empty());
+        EXPECT_FALSE(rig.chip.interrupting());
+        return std::pair(found.data, found.link);
+    };
+    EXPECT_EQ(cause(0x80), std::pair(true, false)); // RXT0
+    EXPECT_EQ(cause(0x01), std::pair(true, false)); // TXDW
+    EXPECT_EQ(cause(0x10), std::pair(true, false)); // RXDMT0
+    EXPECT_EQ(cause(0x04), std::pair(false, true)); // LSC
+    EXPECT_EQ(cause(0x84), std::pair(true, true));
+    EXPECT_EQ(cause(0), std::pair(false, false)); // a neighbour's, on a shared line
+    EXPECT_EQ(rig.stat("rx_overruns"), 0u);
+    EXPECT_EQ(cause(0x40), std::pair(true, false)); // RXO
+    EXPECT_EQ(rig.stat("rx_overruns"), 1u);
+    // A device that has gone reads as ones; its link is down.
+    EXPECT_EQ(cause(0xffffffff), std::pair(false, true));
+    rig.chip.at(Fake::STATUS) = 0xffffffff;
+    EXPECT_FALSE(rig.driver.link().up);
+}
+
+TEST(E1000Link, SpeedAndDuplex) {
+    Rig rig;
+    rig.driver.apply(up_state());
+    const auto link = [&](std::uint32_t status) {
+        rig.chip.at(Fake::STATUS) = status;
+        return rig.driver.link();
+    };
+    EXPECT_EQ(link(0x83), (NetLink{true, true, 1000}));
+    EXPECT_EQ(link(0xc3), (NetLink{true, true, 1000}));
+    EXPECT_EQ(link(0x43), (NetLink{true, true, 100}));
+    EXPECT_EQ(rig.chip.at(Fake::TCTL) & 0x3ff000, 0x40000u);
+    EXPECT_EQ(link(0x02), (NetLink{true, false, 10}));
+    EXPECT_EQ(rig.chip.at(Fake::TCTL) & 0x3ff000, 0x200000u); // COLD of half duplex
+    EXPECT_EQ(link(0x81), (NetLink{}));
+}
+
+TEST(E1000Stats, AddUpAcrossReadsAndStops) {
+    Rig rig;
+    rig.chip.at(0x4074) = 5;
+    rig.driver.apply(up_state());
+    EXPECT_EQ(rig.stat("rx_packets"), 5u);
+    rig.chip.at(0x4074) = 3;
+    rig.chip.at(0x4010) = 7;
+    EXPECT_EQ(rig.stat("rx_packets"), 8u);
+    EXPECT_EQ(rig.stat("rx_missed"), 7u);
+    rig.chip.at(0x4074) = 1;
+    udrv_net_desired down{};
+    rig.driver.apply(down); // the reset clears the register, not the count
+    EXPECT_EQ(rig.stat("rx_packets"), 9u);
+}
+
+TEST(E1000Stats, CountersThatDoNotClearAreNotCountedTwice) {
+    FakeMemory memory;
+    FakeE1000 chip(memory);
+    chip.reset_clears = false;
+    chip.stats_clear = false;
+    chip.at(0x4010) = 50; // a predecessor's
+    e1000::E1000 driver(chip, memory, quick());
+    driver.apply(up_state());
+    std::array<std::uint64_t, 14> values{};
+    driver.read_stats(values);
+    EXPECT_EQ(values[4], 0u);
+    chip.at(0x4010) = 52;
+    driver.read_stats(values);
+    driver.read_stats(values);
+    EXPECT_EQ(values[4], 2u);
+    EXPECT_EQ(e1000::E1000::stat_names()[4], "rx_missed");
+}
+
+TEST(E1000Stats, NamesFitTheStatePage) {
+    const auto names = e1000::E1000::stat_names();
+    EXPECT_LE(names.size(), std::size_t{UDRV_NET_MAX_STATS});
+    std::set<std::string_view> distinct(names.begin(), names.end());
+    EXPECT_EQ(distinct.size(), names.size());
+    for (const auto name : names) {
+        EXPECT_LT(name.size(), std::size_t{UDRV_NET_STAT_LEN});
+    }
+}
+
+} // namespace
+} // namespace udrv::test

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: MIT
+//
+// The loop on pipes that carry struct udrv_irq_events, in place of IRQ files.
+#include "libudrv/event_loop.hpp"
+
+#include <array>
+#include <csignal>
+#include <thread>
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "libudrv/error.hpp"
+#include "libudrv/waiter.hpp"
+
+namespace udrv {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// One end is the IRQ file (read: counts, write: publish), the other the kernel.
+class FakeIrq {
+  public:
+    FakeIrq() {
+        std::array<int, 2> ends{};
+        EXPECT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()), 0);
+        irq = IrqFile(FileDescriptor(ends[0]));
+        kernel = FileDescriptor(ends[1]);
+    }
+    void fire(std::uint32_t interrupts, std::uint32_t doorbells) const {
+        const udrv_irq_events events{interrupts, doorbells};
+        EXPECT_EQ(::write(kernel.value(), &events, sizeof(events)),
+                  static_cast<ssize_t>(sizeof(events)));
+    }
+    /// How often the driver published.
+    [[nodiscard]] int published() const {
+        int count = 0;
+        std::array<char, 16> buffer{};
+        while (::recv(kernel.value(), buffer.data(), buffer.size(), MSG_DONTWAIT) > 0) {
+            ++count;
+        }
+        return count;
+    }
+
+    IrqFile irq;
+    FileDescriptor kernel;
+};
+
+TEST(IrqFileTest, WaitTryReadPublish) {
+    FakeIrq fake;
+    EXPECT_FALSE(fake.irq.try_read());
+    fake.fire(3, 4);
+    const auto events = fake.irq.wait();
+    ASSERT_TRUE(events);
+    EXPECT_EQ(events->interrupts, 3U);
+    EXPECT_EQ(events->doorbells, 4U);
+    EXPECT_TRUE(fake.irq.publish());
+    EXPECT_EQ(fake.published(), 1);
+    fake.kernel.reset();
+    EXPECT_THROW((void)fake.irq.wait(), Error); // the session is over
+}
+
+TEST(EventLoop, ManyIrqs) {
+    std::array<FakeIrq, 3> fakes;
+    EventLoop loop;
+    for (const FakeIrq& fake : fakes) {
+        loop.add(fake.irq);
+    }
+    EXPECT_TRUE(loop.wait(0ns, false).timed_out);
+    fakes[0].fire(1, 0);
+    fakes[2].fire(0, 5);
+    udrv_irq_events sums[3]{};
+    while (sums[0].interrupts == 0 || sums[2].doorbells == 0) {
+        EXPECT_FALSE(loop.wait(std::nullopt, false).timed_out);
+        for (std::size_t n = 0; n < fakes.size(); ++n) {
+            const udrv_irq_events events = loop.take(n);
+            sums[n].interrupts += events.interrupts;
+            sums[n].doorbells += events.doorbells;
+        }
+    }
+    EXPECT_EQ(sums[0].interrupts, 1U);
+    EXPECT_EQ(sums[1].interrupts + sums[1].doorbells, 0U);
+    EXPECT_EQ(sums[2].doorbells, 5U);
+    EXPECT_EQ(loop.take(0).interrupts, 0U); // taken
+}
+
+TEST(EventLoop, Timeout) {
+    FakeIrq fake;
+    EventLoop loop;
+    loop.add(fake.irq);
+    const auto start = std::chrono::steady_clock::now();
+    EXPECT_TRUE(loop.wait(50ms, false).timed_out);
+    EXPECT_GE(std::chrono::steady_clock::now() - start, 45ms);
+}
+
+TEST(EventLoop, WakesFromAnotherThread) {
+    FakeIrq fake;
+    EventLoop loop;
+    loop.add(fake.irq);
+    for (std::uint32_t round = 1; round <= 100; ++round) {
+        std::thread other([&] { fake.fire(round, 0); });
+        EXPECT_FALSE(loop.wait(20s, false).timed_out);
+        EXPECT_EQ(loop.take(0).interrupts, round);
+        other.join();
+    }
+}
+
+// A read that is armed now publishes by itself; one that is pending does not.
+TEST(EventLoop, PublishesOnlyWhenTheReadIsPending) {
+    FakeIrq fake;
+    EventLoop loop;
+    loop.add(fake.irq);
+    EXPECT_TRUE(loop.wait(1ms, true).timed_out);
+    EXPECT_EQ(fake.published(), 0);
+    (void)loop.wait(1ms, true);
+    EXPECT_EQ(fake.published(), 1);
+    EXPECT_TRUE(loop.wait(1ms, false).timed_out);
+    EXPECT_EQ(fake.published(), 0);
+}
+
+TEST(EventLoop, Signals) {
+    sigset_t old;
+    pthread_sigmask(SIG_SETMASK, nullptr, &old);
+    {
+        EventLoop loop;
+        loop.add_signals({SIGUSR1, SIGUSR2});
+        pthread_kill(pthread_self(), SIGUSR1);
+        const Wakeup wakeup = loop.wait(5s, false);
+        EXPECT_TRUE(wakeup.has_signal(SIGUSR1));
+        EXPECT_FALSE(wakeup.has_signal(SIGUSR2));
+        EXPECT_TRUE(loop.wait(1ms, false).timed_out);
+    }
+    pthread_sigmask(SIG_SETMASK, &old, nullptr);
+}
+
+TEST(EventLoop, SessionOver) {
+    FakeIrq fake;
+    EventLoop loop;
+    loop.add(fake.irq);
+    fake.kernel.reset();
+    try {
+        (void)loop.wait(5s, false);
+        FAIL() << "no error";
+    } catch (const Error& error) {
+        EXPECT_EQ(error.code().value(), ENODEV);
+        EXPECT_NE(std::string(error.what()).find("unbound"), std::string::npos);
+    }
+}
+
+TEST(EventLoop, EndsWithReadsPending) {
+    FakeIrq fake;
+    for (int round = 0; round < 20; ++round) {
+        EventLoop loop;
+        loop.add(fake.irq);
+        (void)loop.wait(0ns, false);
+    }
+}
+
+// An IDE controller has two: their counts are added up, and the rings are published
+// through the first alone.
+TEST(WaiterTest, SeveralFiles) {
+    sigset_t old;
+    pthread_sigmask(SIG_SETMASK, nullptr, &old);
+    for (const WaitMode mode : {WaitMode::uring, WaitMode::read}) {
+        std::array<FakeIrq, 2> fakes;
+        const std::array<IrqFile, 2> irqs{std::move(fakes[0].irq), std::move(fakes[1].irq)};
+        const auto waiter = make_waiter(mode, irqs);
+        fakes[1].fire(2, 0);
+        WaitResult result = waiter->wait(5s, false);
+        EXPECT_EQ(result.events.interrupts, 2U);
+        fakes[0].fire(1, 3);
+        fakes[1].fire(1, 0);
+        udrv_irq_events sum{};
+        while (sum.interrupts < 2) {
+            result = waiter->wait(5s, false);
+            sum.interrupts += result.events.interrupts;
+            sum.doorbells += result.events.doorbells;
+        }
+        EXPECT_EQ(sum.doorbells, 3U);
+        (void)waiter->wait(1ms, false); // both reads are pending now
+        (void)waiter->wait(1ms, true);
+        waiter->publish();
+        EXPECT_EQ(fakes[0].published(), 2);
+        EXPECT_EQ(fakes[1].published(), 0);
+        EXPECT_FALSE(result.stop);
+    }
+    pthread_sigmask(SIG_SETMASK, &old, nullptr);
+}
+
+} // namespace
+} // namespace udrv

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+//
+// What hangs on the channel of fake_ide.hpp: memory as the bus master sees it, and a
+// drive with its registers, its medium and the faults that a test wants of it.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <set>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "libudrv/dma.hpp"
+
+namespace udrv::test {
+
+/// Memory as the controller sees it: 32-bit addresses of its own, with gaps.
+class IdeMemory final : public DmaAllocator {
+  public:
+    bool above_4g = false; ///< allocate() gives what the controller can not reach
+
+    [[nodiscard]] DmaBlock allocate(std::size_t len_bytes) override {
+        std::uint64_t dma_addr = next_;
+        next_ += 0x20000;
+        dma_addr += above_4g ? 0x1'0000'0000 : 0;
+        return {map(dma_addr, len_bytes).data(), dma_addr, len_bytes};
+    }
+
+    /// Memory at an address of the test's choice.
+    std::span<std::byte> map(std::uint64_t dma_addr, std::size_t len_bytes) {
+        auto& region = regions_[dma_addr];
+        region.assign(len_bytes, std::byte{0});
+        return region;
+    }
+
+    /// nullptr and a failed test if the device may not touch it.
+    [[nodiscard]] std::byte* translate(std::uint64_t dma_addr, std::size_t len_bytes) {
+        const auto after = regions_.upper_bound(dma_addr);
+        if (after != regions_.begin()) {
+            auto& [start, region] = *std::prev(after);
+            if (dma_addr - start <= region.size() &&
+                len_bytes <= region.size() - (dma_addr - start)) {
+                return region.data() + (dma_addr - start);
+            }
+        }
+        ADD_FAILURE() << "DMA fault: " << std::hex << dma_addr << ", " << std::dec << len_bytes
+                      << " bytes";
+        return nullptr;
+    }
+
+  private:
+    std::map<std::uint64_t, std::vector<std::byte>> regions_;
+    std::uint64_t next_ = 0x7654'0000;
+};
+
+using IdeSector = std::array<std::byte, 512>;
+
+struct FakeIdeDrive {
+    enum class Kind { none, disk, cdrom };
+    Kind kind = Kind::none;
+
+    // What a test may set.
+    std::array<std::uint16_t, 256> words{}; ///< IDENTIFY data
+    std::uint64_t capacity = 0;             ///< in sectors
+    std::set<std::uint64_t> unc;            ///< sectors that can not be read
+    unsigned crc_errors = 0;                ///< so many commands are damaged
+    unsigned aborts = 0;                    ///< so many commands are aborted
+    unsigned faults = 0;                    ///< so many end with DF
+    unsigned hangs = 0;                     ///< so many commands never end
+    unsigned silent = 0;                    ///< so many commands end without INTRQ
+    bool dead = false;                      ///< after the next reset: BSY for ever
+    bool refuses_identify = false;
+    bool refuses_mode = false;
+    bool dead_identify = false; ///< IDENTIFY never ends
+    unsigned reset_looks = 2;   ///< BSY for so many looks at STATUS after a reset
+
+    // What a test may look at.
+    std::map<std::uint64_t, IdeSector> medium;
+    std::vector<std::uint8_t> opcodes; ///< of commands that ran
+    std::vector<std::uint8_t> modes;   ///< set by SET FEATURES
+    std::vector<std::pair<std::uint64_t, std::uint32_t>> trimmed;
+
+    // Registers: [0] is most recently written, [1] is previous.
+    std::array<std::array<std::uint8_t, 2>, 6> regs{};
+    std::uint8_t status = 0;
+    std::uint8_t error = 0;
+    unsigned looks = 0; ///< until BSY clears
+
+    /// Plain enough for every test: LBA, DMA, UDMA 5, write cache, flushes.
+    void make_disk(std::uint64_t sectors, bool lba48 = true) {
+        kind = Kind::disk;
+        capacity = sectors;
+        words = {};
+        text(10, 10, "SN-" + std::to_string(sectors));
+        text(23, 4, "1.0");
+        text(27, 20, "FAKE IDE DISK");
+        words[49] = 0x0300; // LBA, DMA
+        words[53] = 0x0006; // words 64-70 and 88 are valid
+        const std::uint64_t small = std::min<std::uint64_t>(sectors, 0x0fffffff);
+        words[60] = static_cast<std::uint16_t>(small);
+        words[61] = static_cast<std::uint16_t>(small >> 16);
+        words[63] = 0x0007;
+        words[82] = 1 << 5; // write cache
+        words[83] = 0x4000 | 1 << 12;
+        words[84] = 0x4000;
+        words[85] = 1 << 5;
+        words[86] = 1 << 12;
+        words[87] = 0x4000;
+        words[88] = 0x203f; // UDMA 0-5, 5 selected
+        if (lba48) {
+            words[83] |= 1 << 10 | 1 << 13;
+            words[86] |= 1 << 10 | 1 << 13;
+            for (unsigned i = 0; i < 4; i++) {
+                words[100 + i] = static_cast<std::uint16_t>(sectors >> (16 * i));
+            }
+        }
+    }
+    void offer_fua() {
+        words[84] |= 1 << 6;
+        words[87] |= 1 << 6;
+    }
+    void offer_trim() { words[169] = 1; }
+
+    [[nodiscard]] IdeSector read(std::uint64_t lba) const {
+        const auto found = medium.find(lba);
+        return found == medium.end() ? IdeSector{} : found->second;
+    }
+
+  private:
+    void text(std::size_t first, std::size_t count, std::string value) {
+        value.resize(count * 2, ' ');
+        for (std::size_t i = 0; i < count; i++) {
+            words[first + i] =
+                static_cast<std::uint16_t>(static_cast<std::uint8_t>(value[2 * i]) << 8 |
+                                           static_cast<std::uint8_t>(value[2 * i + 1]));
+        }
+    }
+};
+
+} // namespace udrv::test

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: MIT
+//
+// ide: reset, detection and identification, against the model.
+#include <gtest/gtest.h>
+
+#include "libudrv/error.hpp"
+#include "tests/unit/ide_rig.hpp"
+
+namespace udrv::test {
+namespace {
+
+using Write = FakeIdeChannel::Write;
+using namespace std::chrono_literals;
+
+std::string only_note(const IdeRig& rig) {
+    EXPECT_EQ(rig.chip->notes().size(), 1u);
+    return rig.chip->notes().size() == 1 ? rig.chip->notes()[0] : std::string{};
+}
+
+std::string error_of(IdeRig& rig, int code) {
+    try {
+        rig.start();
+    } catch (const Error& error) {
+        EXPECT_EQ(error.code().value(), code);
+        return error.what();
+    }
+    ADD_FAILURE() << "no error";
+    return {};
+}
+
+TEST(IdeSetup, StopsTheBusMasterAndResetsWithInterruptsOff) {
+    IdeRig rig;
+    rig.master.make_disk(1 * gib);
+    rig.chip.emplace(rig.ports(), rig.memory, rig.config);
+    const auto& writes = rig.primary.writes;
+    ASSERT_GE(writes.size(), 5u);
+    EXPECT_EQ(writes[0], (Write{'b', 0, 0x00}));
+    EXPECT_EQ(writes[1], (Write{'t', 0, 0x02})); // nIEN
+    EXPECT_EQ(writes[2], (Write{'t', 0, 0x06})); // nIEN and SRST
+    EXPECT_EQ(writes[3], (Write{'t', 0, 0x02}));
+    EXPECT_EQ(writes.back(), (Write{'t', 0, 0x00})); // interrupts on, at the very end
+    EXPECT_EQ(rig.primary.interrupts, 0u) << "set-up polls";
+    EXPECT_EQ(rig.primary.bm_status(), 0x60) << "the firmware's notes, and no old interrupt";
+    EXPECT_TRUE(rig.secondary.interrupts_off()) << "a channel without disks stays quiet";
+}
+
+TEST(IdeSetup, FindsFourDisksInTheOrderOfTheirUnits) {
+    IdeRig rig;
+    std::uint64_t size = 1 * gib;
+    for (auto& channel : rig.channels) {
+        for (auto& drive : channel.drives) {
+            drive.make_disk(size);
+            size += gib;
+        }
+    }
+    rig.start();
+    const auto disks = rig.chip->disks();
+    ASSERT_EQ(disks.size(), 4u);
+    for (std::uint32_t i = 0; i < 4; i++) {
+        EXPECT_EQ(disks[i].unit, i);
+        EXPECT_EQ(disks[i].nr_sectors, (i + 1) * gib);
+    }
+    EXPECT_TRUE(rig.chip->notes().empty());
+}
+
+TEST(IdeSetup, SaysWhatTheControllerNeeds) {
+    IdeRig rig;
+    rig.master.make_disk(4 * gib);
+    rig.slave.make_disk(1 * gib, false);
+    rig.start();
+    const udrv_blk_disk& disk = rig.chip->disks()[0];
+    EXPECT_STREQ(disk.model, "FAKE IDE DISK");
+    EXPECT_EQ(disk.depth, 4u);
+    EXPECT_EQ(disk.max_segments, 128u);
+    EXPECT_EQ(disk.max_segment_bytes, 65536u);
+    EXPECT_EQ(disk.segment_boundary, 0xffffu);
+    EXPECT_EQ(disk.dma_alignment, 1u);
+    EXPECT_EQ(disk.max_sectors, 2048u);
+    EXPECT_EQ(rig.chip->disks()[1].max_sectors, 256u); // 28-bit commands
+    EXPECT_EQ(disk.flags & UDRV_BLK_WRITE_CACHE, std::uint32_t{UDRV_BLK_WRITE_CACHE});
+    EXPECT_EQ(disk.flags & UDRV_BLK_FUA, 0u);
+    EXPECT_EQ(disk.max_discard_sectors, 0u);
+    EXPECT_EQ(disk.max_write_zeroes_sectors, 0u);
+    EXPECT_EQ(disk.submission + disk.completion + disk.slots + disk.ring_depth, 0u);
+}
+
+TEST(IdeSetup, SlaveAlone) {
+    IdeRig rig;
+    rig.secondary.drives[1].make_disk(2 * gib);
+    rig.start();
+    ASSERT_EQ(rig.chip->disks().size(), 1u);
+    EXPECT_EQ(rig.chip->disks()[0].unit, 3u);
+}
+
+TEST(IdeSetup, MissingSlaveIsNotTakenForItsMaster) {
+    IdeRig rig;
+    rig.master.make_disk(1 * gib);
+    rig.start();
+    EXPECT_EQ(rig.chip->disks().size(), 1u);
+    EXPECT_TRUE(rig.chip->notes().empty());
+    EXPECT_TRUE(rig.slave.opcodes.empty());
+}
+
+TEST(IdeSetup, AtapiDeviceIsLeftAlone) {
+    IdeRig rig;
+    rig.master.make_disk(1 * gib);
+    rig.secondary.drives[0].kind = FakeIdeDrive::Kind::cdrom;
+    rig.start();
+    EXPECT_EQ(rig.chip->disks().size(), 1u);
+    EXPECT_EQ(only_note(rig), "secondary master: an ATAPI device (CD, DVD or tape), which is not a "
+                              "disk; left alone");
+    EXPECT_TRUE(rig.secondary.drives[0].opcodes.empty());
+}
+
+TEST(IdeSetup, NoDiskAtAll) {
+    for (const bool floating : {true, false}) {
+        IdeRig rig;
+        rig.primary.floating = rig.secondary.floating = floating;
+        const std::string text = error_of(rig, ENODEV);
+        EXPECT_EQ(text, "ide: look for disks: there is none on either channel");
+    }
+}
+
+TEST(IdeSetup, NoDiskButACdromIsSaidToo) {
+    IdeRig rig;
+    rig.slave.kind = FakeIdeDrive::Kind::cdrom;
+    const std::string text = error_of(rig, ENODEV);
+    EXPECT_NE(text.find("none on either channel; primary slave: an ATAPI device"),
+              std::string::npos)
+        << text;
+}
+
+TEST(IdeSetup, NonsenseInIdentifyCostsThatDriveOnly) {
+    IdeRig rig;
+    rig.master.make_disk(1 * gib);
+    rig.slave.make_disk(1 * gib);
+    rig.slave.words.fill(0xffff);
+    rig.start();
+    EXPECT_EQ(rig.chip->disks().size(), 1u);
+    const std::string note = only_note(rig);
+    EXPECT_EQ(note.find("primary slave: not used, its IDENTIFY data are all 0xffff"), 0u) << note;
+}
+
+TEST(IdeSetup, DriveThatRefusesIdentify) {
+    IdeRig rig;
+    rig.master.make_disk(1 * gib);
+    rig.slave.make_disk(1 * gib);
+    rig.slave.refuses_identify = true;
+    rig.start();
+    EXPECT_EQ(only_note(rig),
+              "primary slave: refuses IDENTIFY DEVICE (STATUS is 0x51, ERROR 0x04); "
+              "not used");
+}
+
+TEST(IdeSetup, DriveThatNeverAnswersIdentify) {
+    IdeRig rig;
+    rig.master.make_disk(1 * gib);
+    rig.secondary.drives[0].make_disk(1 * gib);
+    rig.secondary.drives[0].dead_identify = true;
+    rig.start();
+    const std::string note = only_note(rig);
+    EXPECT_EQ(note.find("secondary master: no answer to IDENTIFY DEVICE within 20 ms (STATUS is "
+                        "still 0x80)"),
+              0u)
+        << note;
+}
+
+TEST(IdeSetup, DriveThatStaysBusyAfterTheReset) {
+    IdeRig rig;
+    rig.master.make_disk(1 * gib);
+    rig.slave.make_disk(1 * gib);
+    rig.slave.dead = true;
+    rig.start();
+    EXPECT_EQ(rig.chip->disks().size(), 1u);
+    EXPECT_EQ(only_note(rig),
+              "primary slave: not ready 30 ms after a reset (STATUS is still 0x80); "
+              "not used");
+}
+
+TEST(IdeSetup, SlowResetIsWaitedFor) {
+    IdeRig rig;
+    rig.master.make_disk(1 * gib);
+    rig.master.reset_looks = 40; // about 4 ms
+    rig.start();
+    EXPECT_EQ(rig.chip->disks().size(), 1u);
+}
+
+TEST(IdeSetup, DriveWithoutDma) {
+    IdeRig rig;
+    rig.master.make_disk(1 * gib);
+    rig.slave.make_disk(1 * gib);
+    rig.slave.words[49] = 0x0200;
+    rig.start();
+    EXPECT_EQ(only_note(rig),
+              "primary slave: not used, it does not support DMA (IDENTIFY word 49 bit 8 is 0)");
+}
+
+TEST(IdeSetup, TransferModeOfTheFirmwareIsKept) {
+    IdeRig rig;
+    rig.master.make_disk(1 * gib);
+    rig.chip.emplace(rig.ports(), rig.memory, rig.config);
+    EXPECT_TRUE(rig.master.modes.empty());
+}
+
+TEST(IdeSetup, WithoutAModeTheSlowestIsSet) {
+    IdeRig rig;
+    rig.master.make_disk(1 * gib);
+    rig.slave.make_disk(1 * gib);
+    rig.master.words[88] = rig.slave.words[88] = 0x003f; // supported, none selected
+    rig.slave.refuses_mode = true;
+    rig.chip.emplace(rig.ports(), rig.memory, rig.config);
+    EXPECT_EQ(rig.master.modes, std::vector<std::uint8_t>{0x20}); // multiword DMA 0
+    EXPECT_EQ(rig.chip->disks().size(), 1u);
+    EXPECT_EQ(only_note(rig),
+              "primary slave: not used, it does not take multiword DMA mode 0 (STATUS "
+              "is 0x51)");
+}
+
+TEST(IdeSetup, DescriptorMemoryAbove4GiBIsRefused) {
+    IdeRig rig;
+    rig.master.make_disk(1 * gib);
+    rig.memory.above_4g = true;
+    const std::string text = error_of(rig, EIO);
+    EXPECT_NE(text.find("where the controller can not reach it"), std::string::npos) << text;
+}
+
+TEST(IdeSetup, FuaAndTrimAreOfferedIfTheDriveDoes) {
+    IdeRig rig;
+    rig.master.make_disk(1 * gib);
+    rig.master.offer_fua();
+    rig.master.offer_trim();
+    rig.start();
+    EXPECT_EQ(rig.chip->disks()[0].flags & UDRV_BLK_FUA, std::uint32_t{UDRV_BLK_FUA});
+    EXPECT_EQ(rig.chip->disks()[0].max_discard_sectors, 64u * 65535);
+}
+
+// ---- Stop ------------------------------------------------------------------------
+
+TEST(IdeStop, IdleChannelIsSilenced) {
+    IdeRig rig;
+    rig.master.make_disk(1 * gib);
+    rig.start();
+    rig.chip->stop();
+    EXPECT_TRUE(rig.primary.interrupts_off());
+    EXPECT_EQ(rig.primary.resets, 0u);
+    EXPECT_EQ(rig.chip->tick(rig.now), BlkClock::time_point::max());
+}
+
+TEST(IdeStop, CommandUnderWayIsTakenBack) {
+    IdeRig rig;
+    rig.master.make_disk(1 * gib);
+    rig.start();
+    rig.submit(0, rig.request(0, 0, UDRV_BLK_WRITE, 8, 8, rig.pages(8)));
+    rig.submit(0, rig.request(0, 1, UDRV_BLK_WRITE, 16, 8, rig.pages(8)));
+    rig.chip->stop();
+    EXPECT_FALSE(rig.primary.under_way());
+    EXPECT_FALSE(rig.primary.bus_master_on());
+    EXPECT_TRUE(rig.primary.interrupts_off());
+    EXPECT_EQ(rig.primary.resets, 1u);
+    rig.serve();
+    EXPECT_TRUE(rig.take().empty()) << "what was not completed is the kernel's";
+    EXPECT_TRUE(rig.master.medium.empty());
+    // And the next driver finds all as it should be.
+    rig.start();
+    rig.submit(0, rig.request(0, 0, UDRV_BLK_READ, 8, 8, rig.pages(8)));
+    rig.serve();
+    EXPECT_EQ(rig.take_one().status, std::uint32_t{UDRV_BLK_OK});
+}
+
+} // namespace
+} // namespace udrv::test

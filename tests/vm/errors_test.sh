@@ -1,0 +1,7 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# What a person gets wrong gives one clear line.
+. "$(dirname "$0")/lib.sh"
+
+guest 'errors' 600 --smp 2 --nic e1000 --device edu,addr=0x14 -- errors.sh
+finish

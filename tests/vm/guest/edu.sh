@@ -1,0 +1,70 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# The core on QEMU's teaching device: every promise of udrv_abi.h that needs no
+# port. Its own lines come from tests/vm/helpers/core_probe.cpp.
+. tests/vm/guest/lib.sh
+bdf=0000:00:14.0
+
+probed() { # NAME FILE STATUS: takes over the lines that a probe printed
+    checks=$((checks + $(grep -c '^ok ' "$2") + $(grep -c '^FAIL' "$2")))
+    failures=$((failures + $(grep -c '^FAIL' "$2")))
+    grep -E '^(ok|FAIL)' "$2" | sed "s/^\(ok\|FAIL\):\? /\1 $1: /"
+    check_ge "$1: lines" "$(grep -c '^ok ' "$2")" "$4"
+    check_eq "$1: status" "$3" 0
+}
+idle() { echo "$(attr state) $(attr owner) $(attr pinned_bytes) $(attr mappings) $(irq_actions) $(bus_master)"; }
+
+insmod "$build/modules/udrv.ko"
+require 'bind' "$udrv" bind $bdf
+confined=$(attr iommu)
+echo 4 >/proc/sys/vm/nr_hugepages
+mark_kernel_log
+for mode in intx msi; do
+    phase "$mode"
+    # Without the right to lock more than the limit.
+    setpriv --bounding-set=-ipc_lock timeout 100 "$helpers/core_probe" $bdf $mode >/tmp/probe 2>&1
+    probed $mode /tmp/probe $? $([ "$confined" = 1 ] && echo 80 || echo 55)
+    check_eq "$mode: nothing left" "$(idle)" 'idle 0 0 0 0 0'
+    check_eq "$mode: no path left" "$(find /proc/irq -name 'irq*' -type f | wc -l)" 0
+done
+if [ "$confined" = 1 ]; then
+    check_ge 'the IOMMU stopped the transfer to an unmapped page' \
+        "$(new_kernel_messages | grep -cE 'DMAR: \[DMA (Read|Write).*fault addr')" 1
+fi
+check_eq 'other kernel messages' "$(new_kernel_messages | grep -vE 'DMAR|hugepage' | head -n 3)" ''
+
+phase 'udrv run edu'
+"$udrv" run edu $bdf >/tmp/edu 2>&1
+check_eq 'status' $? 0
+check_eq 'factorial by interrupt' "$(grep -c '10! = 3628800, by interrupt' /tmp/edu)" 1
+check_eq 'coherent memory there and back' "$(grep -c 'coherent memory there and back, equal' /tmp/edu)" 1
+if [ "$confined" = 1 ]; then
+    check_eq 'pinned memory there and back' "$(grep -c 'pinned memory there and back, equal' /tmp/edu)" 1
+fi
+check_eq 'last line' "$(tail -n 1 /tmp/edu)" 'edu: all good'
+
+phase 'unbound under a sleeping reader, and maps'
+"$helpers/core_probe" $bdf bus-error >/tmp/probe 2>&1 &
+probe=$!
+require 'it sleeps' wait_for 10 grep -q ready /tmp/probe
+check 'unbind' timeout 30 "$udrv" unbind $bdf
+wait $probe
+probed 'bus error' /tmp/probe $? 6
+check 'bind again' "$udrv" bind $bdf
+
+# The plainest driver there is: a shell that opens the path and reads it.
+phase 'a shell reads the path'
+"$helpers/core_probe" $bdf bus-error >/tmp/probe 2>&1 & # only to have a session open
+probe=$!
+wait_for 10 grep -q ready /tmp/probe
+path=$(find /proc/irq -name 'irq*' -type f)
+check_eq 'paths' "$(wc -w <<<"$path")" 1
+check_eq 'its mode' "$(find "$path" -printf %m)" 600
+check 'a second opener is told that it is busy' grep -q busy <(cat "$path" 2>&1)
+kill -9 $probe
+{ wait $probe; } 2>/dev/null
+check_eq 'nothing left' "$(idle)" 'idle 0 0 0 0 0'
+check 'path gone' not test -e "$path"
+"$udrv" unbind $bdf
+check 'rmmod' rmmod udrv
+summary

@@ -1,0 +1,138 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Everything that a person gets wrong: one clear line that says what to do, a
+# status that is not zero, and nothing left behind.
+. tests/vm/guest/lib.sh
+edu=0000:00:14.0
+
+# refused NAME STATUS PATTERN COMMAND...: it fails so, with this one line on stderr.
+refused() {
+    local name=$1 wanted=$2 pattern=$3 status=0
+    shift 3
+    "$@" >/tmp/refused.out 2>/tmp/refused.err || status=$?
+    if [ $status != "$wanted" ]; then
+        fail "$name" "status $status, wanted $wanted: $(head -n 2 /tmp/refused.err)"
+    elif [ "$(wc -l </tmp/refused.err)" != 1 ]; then
+        fail "$name" "$(wc -l </tmp/refused.err) lines: $(head -n 3 /tmp/refused.err | tr '\n' '|')"
+    elif ! grep -qE "^udrv: .*$pattern" /tmp/refused.err; then
+        fail "$name" "it said: $(cat /tmp/refused.err)"
+    elif [ -s /tmp/refused.out ]; then
+        fail "$name" "it said on standard output: $(head -n 1 /tmp/refused.out)"
+    else
+        ok "$name: $(cat /tmp/refused.err)"
+    fi
+}
+# nothing_left NAME [BDF]: after a start that failed
+nothing_left() {
+    check_eq "$1: nothing left" \
+        "$(attr state "${2:-$bdf}") $(attr owner "${2:-$bdf}") $(attr pinned_bytes "${2:-$bdf}") $(irq_actions "${2:-$bdf}") $(bus_master "${2:-$bdf}")" \
+        'idle 0 0 0 0'
+}
+
+phase 'what can be said without a module'
+refused 'no command' 2 'udrv --help' "$udrv"
+refused 'unknown command' 2 'udrv --help' "$udrv" fly
+refused 'unknown driver' 2 "no driver 'e1001'.*e1000" "$udrv" run e1001 $bdf
+refused 'a bad address' 1 'BDF|PCI address|00:10.0' "$udrv" run e1000 banana
+refused 'a bad address to bind' 1 'PCI address|00:10.0' "$udrv" bind 00:10
+refused 'bind without the module' 1 'module udrv is not loaded.*modprobe udrv' "$udrv" bind $bdf
+refused 'run without the module' 1 'module udrv is not loaded.*modprobe udrv' "$udrv" run e1000 $bdf
+check_eq 'the device has no driver still' "$(ls -d /sys/bus/pci/devices/$bdf/driver 2>/dev/null)" ''
+check 'status says it' grep -q 'not loaded' <("$udrv" status)
+check_eq 'status as JSON' "$("$udrv" status --json)" '[]'
+
+phase 'not bound, not there'
+load_modules
+refused 'run when not bound' 1 "not bound to udrv.*udrv bind $bdf" "$udrv" run e1000 $bdf
+refused 'unbind when not bound' 1 'not bound to udrv.*udrv status' "$udrv" unbind $bdf
+refused 'bind of what does not exist' 1 'no such PCI device.*lspci' "$udrv" bind 0000:00:1f.7
+refused 'run of what does not exist' 1 'no such PCI device.*lspci' "$udrv" run e1000 0000:00:1f.7
+"$udrv" bind $bdf 2>/tmp/bind.err
+check_eq 'bind succeeds' $? 0
+check 'and warns that no IOMMU confines the device' grep -q 'warning: no IOMMU' /tmp/bind.err
+check 'bound twice is no error' "$udrv" bind $bdf
+
+phase 'no permission'
+nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
+refused 'run as nobody' 1 "no permission for /dev/udrv/$bdf.*root" nobody "$udrv" run e1000 $bdf
+refused 'bind as nobody' 1 'bind.*root' nobody "$udrv" bind $edu
+refused 'unbind as nobody' 1 'unbind.*root' nobody "$udrv" unbind $bdf
+check_eq 'still bound' "$(basename "$(readlink /sys/bus/pci/devices/$bdf/driver)")" udrv
+nothing_left 'nobody'
+
+phase 'limit of locked memory'
+chmod 666 /dev/udrv/$bdf
+limited() { # KIB COMMAND...: as a user without the right to lock more
+    local kib=$1
+    shift
+    (ulimit -l "$kib" && nobody --inh-caps=-all --bounding-set=-all "$@")
+}
+refused 'memlock of 16 KiB' 1 'locked memory is 16 KiB.*ulimit -l' limited 16 "$udrv" run e1000 $bdf
+nothing_left 'memlock'
+refused 'memlock of 0' 1 'locked memory is 0 KiB.*ulimit -l' limited 0 "$udrv" run e1000 $bdf
+nothing_left 'memlock of 0'
+rm -f /tmp/driver-$bdf.out
+limited 1024 "$udrv" run e1000 $bdf >/tmp/driver-$bdf.out 2>/tmp/driver-$bdf.err &
+pid=$!
+check 'with 1 MiB the same user can' wait_for 20 grep -q ready /tmp/driver-$bdf.out
+kill "$(attr owner)"
+wait $pid
+chmod 600 /dev/udrv/$bdf
+
+phase 'the wrong device, the wrong driver'
+"$udrv" bind $edu 2>/dev/null
+refused 'e1000 on an edu' 1 '1234:11e8.*serves 8086:100e' "$udrv" run e1000 $edu
+nothing_left 'e1000 on an edu' $edu
+refused 'edu on an e1000' 1 '8086:100e.*serves 1234:11e8' "$udrv" run edu $bdf
+nothing_left 'edu on an e1000'
+
+phase 'two who want one'
+require 'the first runs' start_driver
+refused 'the second' 1 "process ${driver_pid[$bdf]} \(udrv-e1000\) has it.*kill ${driver_pid[$bdf]}" \
+    "$udrv" run e1000 $bdf
+check_eq 'the first does not notice' "$(attr state) $(attr owner)" "running ${driver_pid[$bdf]}"
+check 'bind of what runs is no error' "$udrv" bind $bdf
+check_eq 'and changes nothing' "$(attr state) $(attr owner)" "running ${driver_pid[$bdf]}"
+check 'the first ends well' stop_driver
+
+phase 'names'
+ip link add taken type dummy
+"$udrv" unbind $bdf
+"$udrv" bind $bdf 2>/dev/null
+refused 'a name that is taken' 1 'name.*taken.*--name' "$udrv" run e1000 $bdf --name taken
+nothing_left 'a name that is taken'
+refused 'a name too long' 1 'longer than 15.*--name' "$udrv" run e1000 $bdf --name sixteencharacter
+nothing_left 'a name too long'
+refused 'a name with a slash' 1 'no interface can have that name.*--name' "$udrv" run e1000 $bdf --name a/b
+nothing_left 'a name with a slash'
+check 'a good name' start_driver $bdf --name wire0
+check 'is there' test -e /sys/class/net/wire0
+check_eq 'status knows it' "$("$udrv" status --json | tr -d ' \n' | grep -o '"names":\["[a-z0-9]*"\]')" '"names":["wire0"]'
+stop_driver
+"$udrv" unbind $bdf
+
+phase 'a device that the machine needs'
+modprobe e1000
+echo $bdf >/sys/bus/pci/drivers_probe
+wait_for 10 test -d /sys/bus/pci/devices/$bdf/net
+name=$(basename /sys/bus/pci/devices/$bdf/net/*)
+ip addr add 10.0.0.1/24 dev "$name"
+ip link set "$name" up
+ip route add default via 10.0.0.254
+refused 'the default route goes over it' 1 "default route.*$name.*--force" "$udrv" bind $bdf
+check_eq 'its driver' "$(basename "$(readlink /sys/bus/pci/devices/$bdf/driver)")" e1000
+check 'with --force' "$udrv" bind --force $bdf
+check_eq 'its driver then' "$(basename "$(readlink /sys/bus/pci/devices/$bdf/driver)")" udrv
+
+phase 'without the network module'
+modprobe -r e1000
+rmmod udrv_net
+refused 'run without udrv_net' 1 'udrv_net is not loaded.*modprobe udrv_net' "$udrv" run e1000 $bdf
+nothing_left 'run without udrv_net'
+insmod "$build/modules/udrv_net.ko"
+check 'with it' start_driver
+check 'ends well' stop_driver
+"$udrv" unbind $bdf
+"$udrv" unbind $edu
+check 'rmmod at the end' rmmod udrv_net udrv
+summary

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+# What the guest sides of the tests share. Source it, check ..., and end with
+# `summary`, which exits.
+set -u
+build=${UDRV_BUILD:-build}
+udrv=$build/bin/udrv
+helpers=$build/tests/helpers
+bdf=0000:00:10.0      # driven by udrv, 10.0.0.1
+peer_bdf=0000:00:11.0 # the stock driver, in namespace `peer`, 10.0.0.2
+checks=0
+failures=0
+declare -A driver_pid
+
+# --- Checks ----------------------------------------------------------------
+
+ok() { checks=$((checks + 1)); echo "ok $*"; }
+fail() { checks=$((checks + 1)); failures=$((failures + 1)); echo "FAIL $1: ${*:2}"; }
+
+# check NAME COMMAND...: what it printed is shown if it fails.
+check() {
+    local name=$1
+    shift
+    if "$@" >/tmp/check.out 2>&1; then
+        ok "$name"
+    else
+        fail "$name" "$* gave status $?: $(tail -n 5 /tmp/check.out | tr '\n' '|')"
+    fi
+}
+check_eq() { # NAME GOT WANTED
+    if [ "$2" = "$3" ]; then ok "$1 ($2)"; else fail "$1" "got '$2', wanted '$3'"; fi
+}
+check_ge() { # NAME GOT LEAST
+    if [ "${2:-x}" -ge "$3" ] 2>/dev/null; then ok "$1 ($2)"; else fail "$1" "got '$2', wanted $3 or more"; fi
+}
+check_le() { # NAME GOT MOST
+    if [ "${2:-x}" -le "$3" ] 2>/dev/null; then ok "$1 ($2)"; else fail "$1" "got '$2', wanted $3 or less"; fi
+}
+# The rest makes no sense without this.
+require() {
+    local before=$failures
+    check "$@"
+    [ "$failures" = "$before" ] || summary
+}
+summary() {
+    echo "$((checks - failures)) of $checks checks passed"
+    [ "$failures" = 0 ] && [ "$checks" -gt 0 ]
+    exit
+}
+
+wait_for() { # SECONDS COMMAND...
+    local end=$((SECONDS + $1 + 1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ $SECONDS -lt $end ] || return 1
+        sleep 0.1
+    done
+}
+not() { ! "$@"; }
+same() { [ "$1" = "$2" ]; }
+phase() { echo "--- $* (${SECONDS} s)"; }
+
+# New kernel messages since the last call; mark_kernel_log forgets what there is.
+kernel_lines=0
+mark_kernel_log() { kernel_lines=$(dmesg | wc -l); }
+# Not that the host was too busy to run the guest.
+new_kernel_messages() {
+    dmesg | tail -n +$((kernel_lines + 1)) | grep -vE 'hrtimer: interrupt took|clocksource:'
+}
+check_quiet_kernel() {
+    local new
+    new=$(new_kernel_messages)
+    [ -z "$new" ] && ok "$1" || fail "$1" "the kernel said: $(head -n 3 <<<"$new" | tr '\n' '|')"
+    mark_kernel_log
+}
+
+# --- udrv -------------------------------------------------------------------
+
+attr() { cat "/sys/bus/pci/devices/${2:-$bdf}/udrv/$1"; } # ATTRIBUTE [BDF]
+alive() { kill -0 "$1" 2>/dev/null; }
+load_modules() {
+    insmod "$build/modules/udrv.ko"
+    insmod "$build/modules/udrv_net.ko"
+}
+bus_master() { # [BDF]: 1 or 0
+    echo $((0x$(setpci -s "${1:-$bdf}" COMMAND) >> 2 & 1))
+}
+irq_actions() { grep -c "udrv-${1:-$bdf}" /proc/interrupts; } # [BDF]
+
+# start_driver [BDF [OPTION]...]: returns when it says that it is ready.
+start_driver() {
+    local dev=${1:-$bdf}
+    shift
+    rm -f "/tmp/driver-$dev.out"
+    "$udrv" run e1000 "$dev" --stats "/tmp/stats-$dev" "$@" >"/tmp/driver-$dev.out" \
+        2>"/tmp/driver-$dev.err" &
+    driver_pid[$dev]=$!
+    wait_for 20 grep -q ready "/tmp/driver-$dev.out" || {
+        tail -n 3 "/tmp/driver-$dev.err"
+        return 1
+    }
+}
+stop_driver() { # [BDF [SIGNAL]]: returns its exit status
+    local pid=${driver_pid[${1:-$bdf}]}
+    kill "-${2:-TERM}" "$pid"
+    { wait "$pid"; } 2>/dev/null
+}
+
+# --- Network ----------------------------------------------------------------
+
+in_peer() { ip netns exec peer "$@"; }
+carrier() { same "$(cat "/sys/class/net/${1:-udn0}/carrier")" 1; }
+no_carrier() { same "$(cat "/sys/class/net/${1:-udn0}/carrier")" 0; }
+
+# up_udn0 [NAME ADDRESS]
+up_udn0() {
+    ip addr replace "${2:-10.0.0.1/24}" dev "${1:-udn0}"
+    ip link set "${1:-udn0}" up
+    wait_for 10 carrier "${1:-udn0}"
+}
+# The device at peer_bdf, with the stock driver, becomes $peer_if in `peer`.
+setup_peer() {
+    modprobe e1000
+    peer_if=$(basename "/sys/bus/pci/devices/$peer_bdf/net/"*)
+    ip netns add peer
+    ip link set "$peer_if" netns peer
+    in_peer ip addr add 10.0.0.2/24 dev "$peer_if"
+    in_peer ip link set lo up
+    in_peer ip link set "$peer_if" up
+    wait_for 10 in_peer grep -q 1 "/sys/class/net/$peer_if/carrier"
+}
+reachable() { ping -c 1 -W 1 "${1:-10.0.0.2}"; }
+# The model of the chip holds back what it receives for a second after a change
+# of its receive control, so the first packets may take that long.
+wait_reachable() { wait_for 15 reachable "$@"; }
+
+# lost PING-OPTION...: of "N packets transmitted, M received", N - M
+lost() {
+    ping -q "$@" >/tmp/ping.out 2>&1
+    sed -n 's/^\([0-9]*\) packets transmitted, \([0-9]*\) received.*/\1 \2/p' /tmp/ping.out |
+        { read -r sent received && echo $((sent - received)); }
+}
+serve_iperf() { in_peer iperf3 -s -D --forceflush >/dev/null 2>&1; sleep 0.5; }
+# A number of iperf3's JSON report: json_sum SECTION FIELD FILE
+json_sum() { sed -n "/\"$1\"/,/}/s/.*\"$2\":[^0-9]*\([0-9]*\).*/\1/p" "$3" | tail -n 1; }
+# From the counters that a driver wrote: stat FIELD [BDF]
+stat() { sed -n "s/.*\"$1\": *\([0-9.e+-]*\).*/\1/p" "/tmp/stats-${2:-$bdf}"; }
+write_stats() { # [BDF]: has the driver write them now
+    rm -f "/tmp/stats-${1:-$bdf}"
+    kill -USR1 "${driver_pid[${1:-$bdf}]}"
+    wait_for 10 test -s "/tmp/stats-${1:-$bdf}"
+}
+chip_stat() { ethtool -S udn0 | sed -n "s/^ *$1: //p"; }
+
+# send_file FILE FROM TO ADDRESS PORT: a copy by TCP, then the two sums. FROM and TO
+# are `here` or `peer`. Sets $sums to "equal" or both sums.
+here() { "$@"; }
+peer() { in_peer "$@"; }
+send_file() {
+    local a b server
+    rm -f /tmp/received
+    "$3" timeout 60 "$helpers/net_probe" receive "$5" >/tmp/received &
+    server=$!
+    "$2" timeout 60 "$helpers/net_probe" send "$4" "$5" <"$1" >/tmp/send.out 2>&1
+    wait $server 2>/dev/null
+    a=$(sha256sum <"$1")
+    b=$(sha256sum </tmp/received)
+    sums="$a $b"
+    [ "$a" != "$b" ] || sums=equal
+}

@@ -1,0 +1,217 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# usage: net_traffic.sh [full]
+# An interface driven by udrv against the stock driver on the same hub.
+. tests/vm/guest/lib.sh
+full=${1:-}
+
+load_modules
+require 'bind' "$udrv" bind $bdf
+require 'the driver starts' start_driver
+require 'a peer' setup_peer
+require 'link up' up_udn0
+require 'first answer' wait_reachable
+mark_kernel_log
+
+phase ping
+check_eq '1000 pings, packets lost' "$(lost -c 1000 -i 0.002 -W 5 10.0.0.2)" 0
+check_eq '1000 flooded pings, packets lost' "$(lost -c 1000 -f -W 5 10.0.0.2)" 0
+check_eq 'full-size packets lost' "$(lost -c 50 -i 0.01 -s 1472 -M do 10.0.0.2)" 0
+check_eq 'full-size packets lost, from the peer' \
+    "$(in_peer ping -q -c 50 -i 0.01 -s 1472 -M do 10.0.0.1 | sed -n 's/.*, \([0-9]*\)% packet loss.*/\1/p')" 0
+check 'one byte more does not fit' not ping -c 1 -W 1 -s 1473 -M do 10.0.0.2
+
+phase jumbo
+ip link set udn0 mtu 9000
+in_peer ip link set "$peer_if" mtu 9000
+wait_for 10 in_peer grep -q 1 "/sys/class/net/$peer_if/carrier"
+check 'reachable with MTU 9000' wait_reachable
+check_eq 'jumbo packets lost' "$(lost -c 50 -i 0.01 -s 8972 -M do 10.0.0.2)" 0
+dd if=/dev/urandom of=/tmp/data bs=1M count=6 status=none
+for way in 'here peer 10.0.0.2' 'peer here 10.0.0.1'; do
+    read -r from to address <<<"$way"
+    send_file /tmp/data "$from" "$to" "$address" 5601
+    check_eq "6 MiB in jumbo packets from $from to $to" "$sums" equal
+done
+ip link set udn0 mtu 1500
+in_peer ip link set "$peer_if" mtu 1500
+wait_for 10 in_peer grep -q 1 "/sys/class/net/$peer_if/carrier"
+check 'reachable with MTU 1500 again' wait_reachable
+
+phase iperf3
+sysctl -qw net.core.rmem_max=8388608 net.core.wmem_max=8388608 # the loss of a busy receiver is not ours
+serve_iperf
+before=$(cat /sys/class/net/udn0/statistics/tx_packets)
+iperf3 -c 10.0.0.2 -t 3 -J >/tmp/iperf 2>&1
+check_ge 'TCP out, bytes' "$(json_sum sum_received bytes /tmp/iperf)" 1000000
+after=$(cat /sys/class/net/udn0/statistics/tx_packets)
+check_ge 'packets counted meanwhile' $((after - before)) 100
+iperf3 -c 10.0.0.2 -t 3 -R -J >/tmp/iperf 2>&1
+check_ge 'TCP in, bytes' "$(json_sum sum_received bytes /tmp/iperf)" 1000000
+for reverse in '' -R; do
+    iperf3 -c 10.0.0.2 -u -b 5M -l 1024 -w 4M -t 2 $reverse -J >/tmp/iperf 2>&1
+    check_ge "UDP ${reverse:+in}, datagrams" "$(json_sum sum packets /tmp/iperf)" 300
+    check_le "UDP ${reverse:+in}, lost" "$(json_sum sum lost_packets /tmp/iperf)" 20
+done
+
+phase 'a file, with offloads on and off'
+for offloads in 'tx on sg on tso on gso on rx on gro on' 'tx on sg on tso off gso on rx on gro on' \
+    'tx off sg off tso off gso off rx off gro off'; do
+    [ -n "$full" ] || [[ $offloads = tx\ o?*off ]] || continue
+    # shellcheck disable=SC2086
+    check "ethtool -K udn0 $offloads" ethtool -K udn0 $offloads
+    for way in 'here peer 10.0.0.2' 'peer here 10.0.0.1'; do
+        read -r from to address <<<"$way"
+        send_file /tmp/data "$from" "$to" "$address" 5602
+        check_eq "6 MiB from $from to $to" "$sums" equal
+    done
+done
+check_eq 'checksums off' "$(ethtool -k udn0 | grep -c '^[rt]x-checksumming: off')" 2
+check 'offloads on again' ethtool -K udn0 tx on sg on tso on gso on rx on gro on
+
+if [ -n "$full" ]; then
+    phase 'promiscuous and multicast'
+    stranger=02:aa:bb:cc:dd:ee
+    strangers() { # TCPDUMP-OPTION...: how many of three frames for another are seen
+        tcpdump -n -e -l --immediate-mode -i udn0 "$@" ether proto 0x88b5 >/tmp/tcpdump \
+            2>/tmp/tcpdump.err &
+        wait_for 30 grep -q listening /tmp/tcpdump.err
+        sleep 1.5 # see wait_reachable
+        for _ in 1 2 3; do in_peer "$helpers/net_probe" frame "$peer_if" $stranger hello; done
+        # This one is for us: when it is seen, the others were, or will not be.
+        in_peer "$helpers/net_probe" frame "$peer_if" "$(cat /sys/class/net/udn0/address)" last
+        wait_for 10 grep -q "$(cat /sys/class/net/udn0/address)" /tmp/tcpdump || echo deaf
+        kill $!
+        wait $! 2>/dev/null
+        grep -c $stranger /tmp/tcpdump
+    }
+    check_eq 'frames for another, promiscuous' "$(strangers)" 3
+    check_eq 'frames for another, otherwise' "$(strangers -p)" 0
+    group=239.1.2.3
+    group_frames() { chip_stat rx_multicast; }
+    wait_for 3 false
+    # Not joined: the chip itself holds them back.
+    a=$(group_frames)
+    for _ in 1 2 3 4 5; do in_peer "$helpers/net_probe" cast "$peer_if" $group 7000 early; done
+    sleep 1.5
+    check_le 'multicast before the join' $(($(group_frames) - a)) 2
+    "$helpers/net_probe" join udn0 $group 7000 15 >/tmp/joined 2>&1 &
+    join=$!
+    wait_for 5 grep -q 239.1.2.3 <(ip maddr show dev udn0)
+    for _ in $(seq 10); do
+        alive $join || break
+        in_peer "$helpers/net_probe" cast "$peer_if" $group 7000 'to the group'
+        sleep 0.3
+    done
+    wait $join
+    check_eq 'multicast after it' "$(cat /tmp/joined)" 'to the group'
+
+    phase VLAN
+    modprobe 8021q
+    ip link add link udn0 name udn0.5 type vlan id 5
+    ip addr add 10.5.0.1/24 dev udn0.5
+    ip link set udn0.5 up
+    in_peer ip link add link "$peer_if" name vlan5 type vlan id 5
+    in_peer ip addr add 10.5.0.2/24 dev vlan5
+    in_peer ip link set vlan5 up
+    check 'an answer on VLAN 5' wait_reachable 10.5.0.2
+    check_eq 'lost of 200 on VLAN 5, full size' "$(lost -c 200 -i 0.005 -s 1472 -M do 10.5.0.2)" 0
+    send_file /tmp/data here peer 10.5.0.2 5603
+    check_eq '6 MiB on VLAN 5' "$sums" equal
+    ethtool -K udn0 txvlan off rxvlan off
+    check 'an answer on VLAN 5, tags by software' wait_reachable 10.5.0.2
+    check_eq 'lost of 200, tags by software' "$(lost -c 200 -i 0.005 -s 1472 -M do 10.5.0.2)" 0
+    ethtool -K udn0 txvlan on rxvlan on
+    check_ge 'packets that the peer had with the tag' \
+        "$(in_peer cat /sys/class/net/vlan5/statistics/rx_packets)" 400
+    ip link del udn0.5
+
+    phase IPv6
+    linklocal() { in_peer ip -6 -o addr show dev "$peer_if" scope link -tentative | grep -o 'fe80[^/]*'; }
+    wait_for 5 linklocal
+    check 'link-local ping' wait_for 10 ping -6 -c 1 -W 1 "$(linklocal)%udn0"
+    check_eq 'lost of 100 by IPv6' "$(lost -6 -c 100 -i 0.005 -s 1452 -M do "$(linklocal)%udn0")" 0
+    in_peer ip -6 addr add 2001:db8:1::1/64 dev "$peer_if" nodad
+    in_peer "$helpers/net_probe" advertise "$peer_if" 2001:db8:1::
+    global() { ip -6 -o addr show dev udn0 scope global -tentative | grep -o '2001:db8:1:[^/]*'; }
+    wait_for 10 global
+    check_eq 'address from an advertisement' "$(global)" 2001:db8:1:0:5054:ff:fe00:1
+    check 'ping to it' wait_for 10 in_peer ping -c 1 -W 1 2001:db8:1:0:5054:ff:fe00:1
+    send_file /tmp/data here peer 2001:db8:1::1 5604
+    check_eq '6 MiB by IPv6 out' "$sums" equal
+    send_file /tmp/data peer here 2001:db8:1:0:5054:ff:fe00:1 5605
+    check_eq '6 MiB by IPv6 in' "$sums" equal
+
+    phase ethtool
+    check_eq speed "$(ethtool udn0 | sed -n 's/^\tSpeed: //p')" 1000Mb/s
+    check_eq duplex "$(ethtool udn0 | sed -n 's/^\tDuplex: //p')" Full
+    check_eq link "$(ethtool udn0 | sed -n 's/^\tLink detected: //p')" yes
+    a=$(chip_stat rx_packets)
+    b=$(chip_stat tx_packets)
+    ping -q -c 200 -i 0.002 10.0.0.2 >/dev/null
+    sleep 2.5 # the driver publishes them once a second
+    check_ge 'chip counter rx_packets moved' $(($(chip_stat rx_packets) - a)) 200
+    check_ge 'chip counter tx_packets moved' $(($(chip_stat tx_packets) - b)) 200
+
+    phase 'cable out'
+    for port in /sys/class/virtio-ports/*; do
+        [ "$(cat "$port/name")" != udrv.monitor ] || monitor=/dev/${port##*/}
+    done
+    exec 9<>"$monitor"
+    cat <&9 >/dev/null & # its prompt
+    echo 'set_link hub0 off' >&9
+    check 'cable out: carrier off' wait_for 5 no_carrier
+    check_eq 'ethtool says so' "$(ethtool udn0 | sed -n 's/^\tLink detected: //p')" no
+    echo 'set_link hub0 on' >&9
+    check 'cable in: carrier on' wait_for 5 carrier
+    check 'cable in: reachable' wait_reachable
+fi
+
+phase 'changes under traffic'
+cycles=$([ -n "$full" ] && echo 100 || echo 20)
+in_peer ping -q -i 0.002 -w 600 10.0.0.1 >/dev/null 2>&1 &
+pings=$!
+(while :; do timeout 20 iperf3 -c 10.0.0.2 -t 10 >/dev/null 2>&1; sleep 0.5; done) &
+load=$!
+moved() { cat /sys/class/net/udn0/statistics/rx_packets; }
+a=$(moved)
+applied=0
+for ((i = 0; i < cycles; i++)); do
+    ip link set udn0 down && ip link set udn0 up && applied=$((applied + 1))
+    # Most follow at once, some after the link came up.
+    [ $((i % 20)) != 0 ] || { wait_for 5 carrier && wait_for 5 reachable; }
+done
+check_eq 'down and up, cycles' $applied $cycles
+check 'reachable after them' wait_reachable
+check_ge 'packets received meanwhile' $(($(moved) - a)) 50
+
+for mac in 52:54:00:aa:00:01 52:54:00:aa:00:02 52:54:00:00:00:01; do
+    check "address $mac" ip link set udn0 address $mac
+    check "reachable with $mac" wait_reachable
+    check_eq "the peer's view" "$(in_peer ip neigh show 10.0.0.1 | grep -o '52:54:[0-9a-f:]*')" $mac
+done
+for mtu in 9000 576 1500 3000 1500; do
+    check "MTU $mtu" ip link set udn0 mtu $mtu
+    check "reachable with MTU $mtu" wait_reachable
+    bytes=$((mtu < 1500 ? mtu - 28 : 1472))
+    # Under a load that fills the rings, one may be dropped.
+    check_le "lost of 50 with MTU $mtu" "$(lost -c 50 -i 0.01 -s $bytes -M do 10.0.0.2)" 5
+done
+kill $load $pings
+pkill -P $load
+wait $load $pings 2>/dev/null
+check 'reachable at the end' wait_reachable
+
+phase 'the end'
+check_eq 'state' "$(attr state)" running
+check_eq 'owner' "$(attr owner)" "${driver_pid[$bdf]}"
+check_eq 'violations' "$(attr violations)" 0
+check_eq 'receive errors' "$(cat /sys/class/net/udn0/statistics/rx_errors)" 0
+check 'SIGTERM ends the driver with status 0' stop_driver
+check_eq 'packets that the driver counted as errors of its own' \
+    "$(grep -cE 'error|warning' "/tmp/driver-$bdf.err")" 0
+check 'unbind' "$udrv" unbind $bdf
+check 'rmmod' rmmod udrv_net udrv
+new_kernel_messages | grep -E 'udrv|udn0' | grep -vE 'udn0:? (entered|left)|link becomes ready|no IOMMU' >/tmp/said
+check_eq 'complaints in the kernel log' "$(head -n 3 /tmp/said)" ''
+summary

@@ -1,0 +1,521 @@
+// SPDX-License-Identifier: MIT
+//
+// core_probe: what the core promises a driver, tried one after the other on QEMU's
+// edu device. Prints "ok NAME" or "FAIL NAME: why" and exits 0 if nothing failed.
+//
+//   core_probe BDF intx|msi    everything that one session can show
+//   core_probe BDF bus-error   waits until the device is unbound, then touches it
+#include <array>
+#include <cerrno>
+#include <csetjmp>
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "libudrv/device.hpp"
+#include "libudrv/error.hpp"
+
+namespace {
+
+using namespace udrv;
+
+constexpr std::size_t page_bytes = 4096;
+constexpr std::size_t huge_bytes = 2 << 20;
+constexpr std::uint32_t both = UDRV_DMA_TO_DEVICE | UDRV_DMA_FROM_DEVICE;
+
+// Registers of edu, docs/specs/edu of QEMU.
+constexpr std::uint32_t edu_factorial = 0x08, edu_status = 0x20, edu_irq_status = 0x24,
+                        edu_irq_raise = 0x60, edu_irq_ack = 0x64, edu_dma_source = 0x80,
+                        edu_dma_target = 0x88, edu_dma_count = 0x90, edu_dma_command = 0x98,
+                        edu_buffer = 0x40000;
+
+int failures = 0;
+
+void report(bool good, const std::string& name, const std::string& why) {
+    failures += good ? 0 : 1;
+    if (good) {
+        fmt::print("ok {}{}\n", name, why.empty() ? "" : " (" + why + ")");
+    } else {
+        fmt::print("FAIL {}: {}\n", name, why);
+    }
+    std::fflush(stdout);
+}
+template <typename A, typename B>
+void check_eq(const std::string& name, const A& got, const B& wanted) {
+    const bool good = got == static_cast<A>(wanted);
+    report(good, name, good ? fmt::format("{}", got) : fmt::format("got {}, wanted {}", got, wanted));
+}
+/// `result` of a call that has to fail so.
+void check_errno(const std::string& name, long result, int wanted) {
+    const int error = result < 0 ? errno : 0;
+    report(error == wanted, name,
+           fmt::format("{}, wanted {}", error == 0 ? "no error" : std::strerror(error),
+                       std::strerror(wanted)));
+}
+template <typename F>
+void check_throws(const std::string& name, int wanted, F&& call) {
+    try {
+        call();
+        report(false, name, "no error");
+    } catch (const Error& error) {
+        report(error.code().value() == wanted, name, error.what());
+    }
+}
+
+std::int64_t attribute(const PciAddress& address, const std::string& name) {
+    std::ifstream file(fmt::format("/sys/bus/pci/devices/{}/udrv/{}", address.str(), name));
+    std::int64_t value = -1;
+    file >> value;
+    return value;
+}
+/// VmLck of this process, in bytes.
+std::int64_t locked_bytes() {
+    std::ifstream file("/proc/self/status");
+    for (std::string line; std::getline(file, line);) {
+        if (line.starts_with("VmLck:")) {
+            return std::stoll(line.substr(6)) * 1024;
+        }
+    }
+    return -1;
+}
+
+std::byte* memory(std::size_t bytes, int protection = PROT_READ | PROT_WRITE, int flags = 0) {
+    void* at = ::mmap(nullptr, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+    return at == MAP_FAILED ? nullptr : static_cast<std::byte*>(at);
+}
+
+/// One region with room for `room` segments.
+struct Region {
+    std::vector<udrv_dma_segment> segments;
+    udrv_dma_region region{};
+    Region(const void* at, std::size_t bytes, std::uint32_t flags = both, std::uint32_t room = 64)
+        : segments(room) {
+        region.vaddr = reinterpret_cast<std::uintptr_t>(at);
+        region.len_bytes = bytes;
+        region.segments = reinterpret_cast<std::uintptr_t>(segments.data());
+        region.nr_segments = room;
+        region.flags = flags;
+    }
+};
+long exchange(const Device& device, udrv_dma_region* regions, std::uint32_t count) {
+    udrv_dma_exchange call{};
+    call.regions = reinterpret_cast<std::uintptr_t>(regions);
+    call.nr_regions = count;
+    return ::ioctl(device.fd(), UDRV_IOC_DMA_EXCHANGE, &call);
+}
+long map(const Device& device, Region& region) {
+    return exchange(device, &region.region, 1);
+}
+long unmap(const Device& device, std::uint32_t handle) {
+    udrv_dma_region region{};
+    region.handle = handle;
+    return exchange(device, &region, 1);
+}
+
+// ---- Configuration space -------------------------------------------------------
+
+void check_config(Device& device) {
+    check_eq("config: vendor and device", device.config_read(0, 4), 0x11e81234);
+    check_throws("config: no write to a BAR", EPERM, [&] { device.config_write(0x10, 4, 0); });
+    check_throws("config: no write to the command register", EPERM,
+                 [&] { device.config_write(0x04, 2, 0x0006); });
+    check_throws("config: no write to the MSI address", EPERM,
+                 [&] { device.config_write(0x44, 4, 0xfee00000); });
+    device.config_write(0x0c, 1, 0x10); // cache line size: on the list
+    check_eq("config: the cache line size may be written", device.config_read(0x0c, 1), 0x10);
+    check_throws("config: not aligned", EINVAL, [&] { (void)device.config_read(0x01, 4); });
+    check_throws("config: behind the end", EINVAL, [&] { (void)device.config_read(0x10000, 4); });
+}
+
+// ---- Interrupts -----------------------------------------------------------------
+
+bool readable(int fd, int timeout_ms) {
+    pollfd ready{fd, POLLIN, 0};
+    return ::poll(&ready, 1, timeout_ms) == 1 && (ready.revents & POLLIN) != 0;
+}
+void raise_irq(BarMapping& regs) {
+    regs.write32(edu_irq_raise, 1);
+}
+void acknowledge(BarMapping& regs) {
+    regs.write32(edu_irq_ack, regs.read32(edu_irq_status));
+}
+
+/// The paper's interface, by the plainest calls.
+void check_irq_file(const std::string& path, BarMapping& regs) {
+    const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+    report(fd >= 0, "open " + path, fd >= 0 ? "" : std::strerror(errno));
+    if (fd < 0) {
+        return;
+    }
+    check_errno("a second opener", ::open(path.c_str(), O_RDWR | O_CLOEXEC), EBUSY);
+    std::uint32_t count = 0;
+    check_errno("read of 2 bytes", ::read(fd, &count, 2), EINVAL);
+
+    ::fcntl(fd, F_SETFL, O_NONBLOCK);
+    check_errno("O_NONBLOCK, no interrupt", ::read(fd, &count, sizeof(count)), EAGAIN);
+    check_eq("poll, no interrupt", readable(fd, 50), false);
+    for (int round = 0; round < 3; round++) {
+        raise_irq(regs);
+        const bool came = readable(fd, 5000);
+        const auto length = ::read(fd, &count, sizeof(count));
+        acknowledge(regs);
+        check_eq("poll, then read, an interrupt", fmt::format("{} {} {}", came, length, count),
+                 "true 4 1");
+    }
+    // Masked until the reader comes back. A level stays, an edge of MSI would be
+    // kept by the interrupt controller: either way one more at most.
+    raise_irq(regs);
+    check_eq("an interrupt", readable(fd, 5000), true);
+    acknowledge(regs);
+    for (int i = 0; i < 10; i++) {
+        raise_irq(regs);
+        acknowledge(regs);
+    }
+    udrv_irq_events events{};
+    check_eq("read of 8 bytes", ::read(fd, &events, sizeof(events)), 8);
+    check_eq("counted while masked", fmt::format("{} {}", events.interrupts, events.doorbells),
+             "1 0");
+    (void)readable(fd, 100);
+    (void)!::read(fd, &count, sizeof(count)); // the edge that was kept
+
+    ::fcntl(fd, F_SETFL, 0);
+    raise_irq(regs); // pending before the read sleeps
+    check_eq("blocking read, pending", ::read(fd, &count, sizeof(count)), 4);
+    acknowledge(regs);
+    // Ten minutes of waiting are a hang: the test's own time limit ends that. The
+    // factorial interrupts a little later, when the read sleeps.
+    regs.write32(edu_status, 0x80);
+    regs.write32(edu_factorial, 5);
+    check_eq("blocking read, asleep", ::read(fd, &count, sizeof(count)), 4);
+    acknowledge(regs);
+    check_eq("5!", regs.read32(edu_factorial), 120);
+    regs.write32(edu_status, 0);
+    const std::uint32_t word = 0;
+    check_eq("write publishes", ::write(fd, &word, sizeof(word)), 4);
+    ::close(fd);
+
+    // Closed: no handler, so nothing counts; opened again it works.
+    std::ifstream interrupts("/proc/interrupts");
+    bool there = false;
+    for (std::string line; std::getline(interrupts, line);) {
+        there = there || line.find("udrv-") != std::string::npos;
+    }
+    check_eq("handler gone after close", there, false);
+    const int again = ::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    (void)!::read(again, &count, sizeof(count)); // unmasks
+    raise_irq(regs);
+    check_eq("opened again", readable(again, 5000), true);
+    acknowledge(regs);
+    ::close(again);
+}
+
+// ---- DMA ------------------------------------------------------------------------
+
+void transfer(BarMapping& regs, std::uint64_t source, std::uint64_t target, std::uint32_t bytes,
+              std::uint32_t direction) {
+    regs.write32(edu_dma_source, static_cast<std::uint32_t>(source));
+    regs.write32(edu_dma_target, static_cast<std::uint32_t>(target));
+    regs.write32(edu_dma_count, bytes);
+    regs.write32(edu_dma_command, 1 | direction);
+    for (int i = 0; i < 5000 && (regs.read32(edu_dma_command) & 1) != 0; i++) {
+        ::usleep(1000);
+    }
+}
+
+void check_dma_errors(Device& device, std::byte* pages, bool confined) {
+    Region unaligned(pages + 1, page_bytes);
+    check_errno("dma: address not aligned", map(device, unaligned), EINVAL);
+    Region short_one(pages, 100);
+    check_errno("dma: length not of whole pages", map(device, short_one), EINVAL);
+    Region empty(pages, 0);
+    check_errno("dma: length zero", map(device, empty), EINVAL);
+    Region flags(pages, page_bytes, 8);
+    check_errno("dma: unknown flag", map(device, flags), EINVAL);
+    Region reserved(pages, page_bytes);
+    reserved.region.reserved = 1;
+    check_errno("dma: reserved field", map(device, reserved), EINVAL);
+    check_errno("dma: unknown handle", unmap(device, 12345), ENOENT);
+    udrv_dma_region none{};
+    check_errno("dma: no regions", exchange(device, &none, 0), EINVAL);
+    check_errno("dma: too many regions", exchange(device, &none, UDRV_MAX_DMA_BATCH + 1), EINVAL);
+    check_errno("dma: bad pointer", exchange(device, nullptr, 1), EFAULT);
+    udrv_dma_exchange call{};
+    call.reserved = 1;
+    check_errno("dma: reserved field of the call", ::ioctl(device.fd(), UDRV_IOC_DMA_EXCHANGE, &call),
+                EINVAL);
+
+    std::byte* gone = memory(page_bytes);
+    ::munmap(gone, page_bytes);
+    Region unmapped(gone, page_bytes);
+    check_errno("dma: memory that is not there", map(device, unmapped), EFAULT);
+    std::byte* constant = memory(page_bytes, PROT_READ);
+    Region writes(constant, page_bytes, UDRV_DMA_FROM_DEVICE);
+    check_errno("dma: device writes to read-only memory", map(device, writes), EFAULT);
+    if (confined) {
+        Region reads(constant, page_bytes, UDRV_DMA_TO_DEVICE);
+        check_eq("dma: device reads read-only memory", map(device, reads), 1);
+        check_eq("dma: and back", unmap(device, reads.region.handle), 1);
+        // Without a huge page the pages of 64 KiB are not all in one piece for
+        // the device only if there is no IOMMU: so ask with room for none.
+        Region room(pages, 2 * page_bytes, both, 0);
+        check_errno("dma: no room for segments", map(device, room), ENOSPC);
+        check_eq("dma: and how many it needs", room.region.nr_segments >= 1, true);
+    }
+    ::munmap(constant, page_bytes);
+    check_eq("dma: nothing is left mapped", attribute(device.address(), "mappings"), 1);
+    check_eq("dma: nor pinned", attribute(device.address(), "pinned_bytes"), page_bytes);
+    check_eq("dma: nor locked", locked_bytes(), page_bytes);
+}
+
+void check_exchange(Device& device, std::byte* pages) {
+    constexpr std::uint32_t count = 256;
+    const auto base = attribute(device.address(), "pinned_bytes");
+    std::vector<udrv_dma_segment> segments(count);
+    std::vector<udrv_dma_region> old(count);
+    for (std::uint32_t i = 0; i < count; i++) {
+        old[i] = {reinterpret_cast<std::uintptr_t>(pages) + i * page_bytes, page_bytes,
+                  reinterpret_cast<std::uintptr_t>(&segments[i]), 1, both, 0, 0};
+    }
+    check_eq("exchange: 256 buffers in one call", exchange(device, old.data(), count), count);
+    check_eq("exchange: mappings", attribute(device.address(), "mappings"), count + 1);
+    check_eq("exchange: pinned", attribute(device.address(), "pinned_bytes"),
+             base + count * static_cast<long>(page_bytes));
+    check_eq("exchange: charged to the limit", locked_bytes(),
+             base + count * static_cast<long>(page_bytes));
+
+    // The old ones go and the next come, in one call.
+    std::vector<udrv_dma_region> turn;
+    for (udrv_dma_region& region : old) {
+        turn.push_back({0, 0, 0, 0, 0, region.handle, 0});
+    }
+    for (std::uint32_t i = 0; i < count; i++) {
+        turn.push_back({reinterpret_cast<std::uintptr_t>(pages) + (count + i) * page_bytes,
+                        page_bytes, reinterpret_cast<std::uintptr_t>(&segments[i]), 1, both, 0, 0});
+    }
+    check_eq("exchange: 256 for 256 others", exchange(device, turn.data(), 2 * count), 2 * count);
+    check_eq("exchange: as many are mapped", attribute(device.address(), "mappings"), count + 1);
+
+    // The third of five fails: two are done, and stay so.
+    std::array<udrv_dma_region, 5> five{};
+    for (std::uint32_t i = 0; i < 5; i++) {
+        five[i] = {0, 0, 0, 0, 0, i == 2 ? 54321 : turn[count + i].handle, 0};
+    }
+    check_eq("exchange: ends at the one that fails", exchange(device, five.data(), 5), 2);
+    check_eq("exchange: what was done stays done", attribute(device.address(), "mappings"),
+             count - 1);
+    std::vector<udrv_dma_region> rest;
+    for (std::uint32_t i = 2; i < count; i++) {
+        rest.push_back({0, 0, 0, 0, 0, turn[count + i].handle, 0});
+    }
+    check_eq("exchange: the rest goes", exchange(device, rest.data(), count - 2), count - 2);
+    check_errno("exchange: not twice", unmap(device, turn[count].handle), ENOENT);
+    check_eq("exchange: pinned as before", attribute(device.address(), "pinned_bytes"), base);
+    check_eq("exchange: charged as before", locked_bytes(), base);
+}
+
+void check_transfer(Device& device, BarMapping& regs, std::byte* pages) {
+    // Into the device and out of it, by another page.
+    Region out(pages, page_bytes, UDRV_DMA_TO_DEVICE);
+    Region in(pages + 7 * page_bytes, page_bytes, UDRV_DMA_FROM_DEVICE);
+    for (std::size_t i = 0; i < page_bytes; i++) {
+        pages[i] = static_cast<std::byte>(i * 7 + 1);
+    }
+    // Not the whole page: QEMU ends if the device's buffer is used to its end.
+    constexpr std::uint32_t bytes = page_bytes / 2;
+    check_eq("transfer: two pages", map(device, out) + map(device, in), 2);
+    transfer(regs, out.segments[0].dma_addr, edu_buffer, bytes, 0);
+    transfer(regs, edu_buffer, in.segments[0].dma_addr, bytes, 2);
+    check_eq("transfer: 2 KiB there and back differ",
+             std::memcmp(pages, pages + 7 * page_bytes, bytes), 0);
+    check_eq("transfer: unmapped", unmap(device, out.region.handle) + unmap(device, in.region.handle),
+             2);
+    // The page is the process's own again, and out of the device's reach.
+    std::memset(pages + 7 * page_bytes, 0x55, page_bytes);
+    transfer(regs, edu_buffer, in.segments[0].dma_addr, bytes, 2);
+    check_eq("transfer: to an unmapped page does nothing",
+             static_cast<int>(pages[7 * page_bytes + 100]), 0x55);
+}
+
+void check_huge(Device& device) {
+    std::byte* huge = memory(huge_bytes, PROT_READ | PROT_WRITE, MAP_HUGETLB);
+    if (huge == nullptr) {
+        report(false, "huge page", "none to be had: the guest must set vm.nr_hugepages");
+        return;
+    }
+    huge[0] = std::byte{1};
+    Region region(huge, huge_bytes);
+    const long mapped = map(device, region);
+    check_eq("huge page: mapped", mapped, 1);
+    check_eq("huge page: segments", region.region.nr_segments, 1);
+    check_eq("huge page: bytes of it", region.segments[0].len_bytes, huge_bytes);
+    check_eq("huge page: pinned", attribute(device.address(), "pinned_bytes"),
+             huge_bytes + page_bytes);
+    check_eq("huge page: unmapped", unmap(device, region.region.handle), 1);
+    ::munmap(huge, huge_bytes);
+}
+
+void check_limit(Device& device, std::byte* pages) {
+    // The right to lock more than the limit goes first (the caller dropped it).
+    const rlimit limit{8 * page_bytes, 8 * page_bytes};
+    ::setrlimit(RLIMIT_MEMLOCK, &limit);
+    Region seven(pages, 7 * page_bytes);
+    check_eq("limit of 8 pages: 7 more than the first", map(device, seven), 1);
+    Region one(pages + 8 * page_bytes, page_bytes);
+    check_errno("limit of 8 pages: and one more", map(device, one), ENOMEM);
+    check_throws("limit of 8 pages: coherent memory", ENOMEM,
+                 [&] { (void)device.allocate(page_bytes); });
+    check_eq("limit of 8 pages: back", unmap(device, seven.region.handle), 1);
+    check_eq("limit of 8 pages: then it fits", map(device, one), 1);
+    check_eq("limit of 8 pages: and back", unmap(device, one.region.handle), 1);
+}
+
+// ---- Memory maps ------------------------------------------------------------------
+
+void check_maps(Device& device) {
+    const auto try_map = [&](std::size_t bytes, std::uint64_t offset, int flags) -> long {
+        void* at = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, flags, device.fd(),
+                          static_cast<off_t>(offset));
+        if (at == MAP_FAILED) {
+            return -1;
+        }
+        ::munmap(at, bytes);
+        return 0;
+    };
+    const std::size_t bar = device.info().bars[0].len_bytes;
+    check_eq("mmap: BAR 0", try_map(bar, UDRV_MMAP_BAR(0), MAP_SHARED), 0);
+    check_errno("mmap: longer than the BAR",
+                try_map(bar + page_bytes, UDRV_MMAP_BAR(0), MAP_SHARED), EINVAL);
+    check_errno("mmap: a BAR that is not there", try_map(page_bytes, UDRV_MMAP_BAR(3), MAP_SHARED),
+                EINVAL);
+    check_errno("mmap: private", try_map(page_bytes, UDRV_MMAP_BAR(0), MAP_PRIVATE), EINVAL);
+    check_errno("mmap: coherent memory that is not there",
+                try_map(page_bytes, UDRV_MMAP_COHERENT(77), MAP_SHARED), EINVAL);
+    check_errno("mmap: rings without a port", try_map(page_bytes, UDRV_MMAP_PORT, MAP_SHARED),
+                EINVAL);
+}
+
+int session(const PciAddress& address, bool msi) {
+    Device device(address);
+    check_errno("a second open", ::open(fmt::format("/dev/udrv/{}", address.str()).c_str(), O_RDWR),
+                EBUSY);
+    check_eq("close on exec", ::fcntl(device.fd(), F_GETFD), FD_CLOEXEC);
+    check_eq("info: device", device.info().device, 0x11e8);
+    check_eq("info: length of BAR 0", device.info().bars[0].len_bytes, 1 << 20);
+    check_eq("info: MSI vectors", device.info().nr_msi, 1);
+    const bool confined = (device.info().flags & UDRV_DEV_IOMMU) != 0;
+    check_eq("info: IOMMU as sysfs says", confined ? 1 : 0, attribute(address, "iommu"));
+    check_errno("unknown call", ::ioctl(device.fd(), _IO('u', 0x7f)), ENOTTY);
+    check_config(device);
+    check_maps(device);
+
+    BarMapping regs = device.map_bar(0);
+    device.dma_bits(28);
+    const auto lines = device.irq_setup(msi ? UDRV_IRQ_MSI : UDRV_IRQ_INTX, 1);
+    check_eq("vectors", lines.size(), 1);
+    device.bus_master(msi); // a message is a write to memory, a line needs none
+    check_irq_file(fmt::format("/proc/irq/{}/irq", lines.at(0)), regs);
+
+    const DmaBlock block = device.allocate(100);
+    check_eq("coherent memory: whole pages", block.len_bytes, page_bytes);
+    bool zero = true;
+    for (std::size_t i = 0; i < block.len_bytes; i++) {
+        zero = zero && block.vaddr[i] == std::byte{0};
+    }
+    check_eq("coherent memory: zeroed", zero, true);
+    check_throws("address bits: too late", EBUSY, [&] { device.dma_bits(32); });
+    device.bus_master(true);
+    std::byte* pages = memory(1024 * page_bytes);
+    std::memset(pages, 1, 1024 * page_bytes);
+    check_dma_errors(device, pages, confined);
+    // Without an IOMMU the chip reaches 256 MiB only: pages may be above them.
+    if (confined) {
+        check_exchange(device, pages);
+        check_transfer(device, regs, pages);
+        check_huge(device);
+        check_limit(device, pages);
+    } else {
+        Region page(pages, page_bytes);
+        const long result = map(device, page);
+        report(result == 1 || errno == EOPNOTSUPP, "dma: out of the chip's reach is refused",
+               result == 1 ? "within reach" : std::strerror(errno));
+    }
+    return failures == 0 ? 0 : 1;
+}
+
+// ---- Revocation --------------------------------------------------------------------
+
+std::jmp_buf back;
+void on_bus_error(int /*signal*/) {
+    std::longjmp(back, 1);
+}
+
+int bus_error(const PciAddress& address) {
+    Device device(address);
+    BarMapping regs = device.map_bar(0);
+    const DmaBlock block = device.allocate(page_bytes);
+    const IrqFile irq = device.open_irq(0);
+    check_eq("before: identification", regs.read32(0) & 0xffff, 0x00ed);
+    fmt::print("ready\n");
+    std::fflush(stdout);
+    try {
+        while (true) {
+            (void)irq.wait(); // until the device goes
+        }
+    } catch (const Error& error) {
+        report(error.code().value() == ENODEV, "a sleeping reader is woken", error.what());
+    }
+    struct sigaction action {};
+    action.sa_handler = on_bus_error;
+    action.sa_flags = SA_NODEFER;
+    ::sigaction(SIGBUS, &action, nullptr);
+    volatile bool reached = false;
+    if (setjmp(back) == 0) {
+        reached = regs.read32(0) != 0xdeadbeef;
+    }
+    check_eq("after: a register raises SIGBUS", bool(reached), false);
+    reached = false;
+    if (setjmp(back) == 0) {
+        reached = *static_cast<volatile std::byte*>(block.vaddr) == std::byte{0};
+    }
+    check_eq("after: coherent memory raises SIGBUS", bool(reached), false);
+    udrv_info info{};
+    check_errno("after: calls", ::ioctl(device.fd(), UDRV_IOC_INFO, &info), ENODEV);
+    pollfd ready{irq.fd(), POLLIN, 0};
+    ::poll(&ready, 1, 1000);
+    check_eq("after: poll says error and hang-up", ready.revents & (POLLERR | POLLHUP),
+             POLLERR | POLLHUP);
+    return failures == 0 ? 0 : 1;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    try {
+        const std::string_view what = argc == 3 ? argv[2] : "";
+        if (what == "intx" || what == "msi") {
+            return session(PciAddress::parse(argv[1]), what == "msi");
+        }
+        if (what == "bus-error") {
+            return bus_error(PciAddress::parse(argv[1]));
+        }
+        std::fprintf(stderr, "usage: core_probe BDF intx|msi|bus-error\n");
+        return 2;
+    } catch (const std::exception& error) {
+        fmt::print("FAIL: {}\n", error.what());
+        return 1;
+    }
+}

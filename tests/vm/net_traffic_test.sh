@@ -1,0 +1,17 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# An interface driven by udrv does what an interface does: everything on one
+# machine, the essentials on the others.
+. "$(dirname "$0")/lib.sh"
+
+# The guest pulls the cable itself: QEMU's monitor behind a virtio-serial port.
+monitor=$(mktemp -d)
+trap 'rm -rf "$monitor"' EXIT
+guest 'two processors, INTx' 600 --smp 2 --nic e1000 --nic e1000 \
+    --qemu "-chardev socket,id=mon,path=$monitor/m,server=on,wait=off -mon chardev=mon" \
+    --qemu "-chardev socket,id=monclient,path=$monitor/m -device virtserialport,chardev=monclient,name=udrv.monitor" \
+    -- net_traffic.sh full
+guest 'one processor' 600 --smp 1 --nic e1000 --nic e1000 -- net_traffic.sh
+guest 'behind an IOMMU' 600 --smp 2 --iommu --nic e1000 --nic e1000 -- net_traffic.sh
+guest '82545EM' 600 --smp 2 --nic e1000-82545em --nic e1000-82545em -- net_traffic.sh
+finish
