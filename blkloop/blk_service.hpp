@@ -134,12 +134,12 @@ class BlkService : public ServiceLoop<BlkService<C>> {
         const BlkClock::time_point next = chip_.tick(now);
         if constexpr (requires { chip_.troubles(); }) {
             const BlkTroubles troubles = chip_.troubles();
-            if (troubles.timeouts != seen_.timeouts || troubles.resets != seen_.resets) {
-                seen_ = troubles;
+            if (troubles.timeouts != seen_.timeouts) {
                 this->reporter_.log(spdlog::level::warn,
-                                    "recovering: {} commands timed out, {} resets so far",
+                                    "commands that timed out: {}, resets: {} so far",
                                     troubles.timeouts, troubles.resets);
             }
+            seen_ = troubles;
         }
         return next;
     }
