@@ -12,7 +12,12 @@ mkdir -p /tmp/run
 
 bound_to_udrv() { [ "$(readlink "/sys/bus/pci/devices/$1/driver")" = ../../../bus/pci/drivers/udrv ]; }
 give_to_udrv() { bound_to_udrv "$1" || "$udrv" bind "$1" 2>/tmp/run/bind.err || { cat /tmp/run/bind.err; return 1; }; }
-give_to_kernel() { ! bound_to_udrv "$1" || "$udrv" unbind "$1"; }
+# `udrv unbind` leaves a chip that the kernel can not reset to nobody. Here its driver
+# has stopped in peace, so the kernel's may have it.
+give_to_kernel() {
+    ! bound_to_udrv "$1" || "$udrv" unbind "$1" || return
+    [ -e "/sys/bus/pci/devices/$1/driver" ] || echo "$1" >/sys/bus/pci/drivers_probe
+}
 interface_of() { basename "$(echo "/sys/bus/pci/devices/$1/net/"*)"; }
 
 # start_program BDF PROGRAM ARG...: in the background, until it says that it is ready
@@ -35,7 +40,7 @@ net_up() {
     net_if=un${2:8:2}
     case $1 in
     stock)
-        give_to_kernel "$2" && modprobe e1000 || return
+        modprobe e1000 && give_to_kernel "$2" || return
         wait_for 10 test -d "/sys/bus/pci/devices/$2/net" || return
         net_if=$(interface_of "$2")
         ;;
@@ -100,7 +105,7 @@ disk_up() {
     [ "$2" = ahci ] || module=ata_piix
     case $1 in
     stock | nbd)
-        give_to_kernel "$3" && modprobe sd_mod && modprobe "$module" || return
+        modprobe sd_mod && modprobe "$module" && give_to_kernel "$3" || return
         wait_for 30 disk_of "$3" || return
         disk=/dev/$(disk_of "$3")
         wait_for 10 test -b "$disk" || return
@@ -124,7 +129,7 @@ disk_down() { # CONFIG BDF
     udrv) stop_driver "$2"; wait_for 5 give_to_kernel "$2" ;;
     esac
 }
-# random SECONDS: fio's report of 4 KiB reads and writes at depth 1 and 32
+# random MILLISECONDS: fio's report of 4 KiB reads and writes at depth 1 and 32
 random() {
     local way depth jobs=()
     for way in randread randwrite; do
@@ -133,7 +138,7 @@ random() {
         done
     done
     fio --output-format=json --ioengine=io_uring --direct=1 --bs=4k --filename="$disk" \
-        --size=256m --thread --time_based --runtime="$1" --ramp_time=0.2 --norandommap --randrepeat=0 \
+        --size=256m --thread --time_based --runtime="$1ms" --ramp_time=200ms --norandommap --randrepeat=0 \
         --allow_mounted_write=0 "${jobs[@]}" 2>&1
 }
 

@@ -17,6 +17,7 @@ class Results:
     def __init__(self):
         self.values = {}
         self.notes = {}
+        self.absent = {}
         self.kernel = None
 
     def add(self, name, value, unit, better=None):
