@@ -133,7 +133,9 @@ class Net:
         add(f"{key}/rtt_p50_us", got["rtt_us"]["p50"], "us", "lower")
         add(f"{key}/rtt_p99_us", got["rtt_us"]["p99"], "us", "lower")
         echoed = max(1, got["echoed"])
-        add(f"{key}/cpu_percent", got["vcpu_s"] / got["seconds"] / machine.smp * 100, "%", "lower")
+        # Of the CPU time there was: not of what this machine spent on other work meanwhile.
+        there_was = got["seconds"] * machine.smp - got["vcpu_waited_s"]
+        add(f"{key}/cpu_percent", min(100.0, got["vcpu_s"] / there_was * 100), "%", "lower")
         add(f"{key}/stolen_percent", got["vcpu_waited_s"] / got["seconds"] / machine.smp * 100, "%", "lower")
         add(f"{key}/cpu_us_per_echo", got["vcpu_s"] / echoed * 1e6, "us", "lower")
         # These are of the whole run with its warm-up; an echo is two packets.
