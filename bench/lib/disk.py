@@ -88,19 +88,21 @@ class Disk:
                 machine.run(f"disk_down {config} {bdf}")
 
     def sweep(self, machine, kind, config):
-        begin = [0.0]
+        begin = [(0.0, 0.0)]
 
         def on_line(line):
             words = line.split()
             if words[0] == "begin":
                 begin[0] = machine.vcpu_seconds()
             elif words[0] == "end":
-                cpu = machine.vcpu_seconds() - begin[0]
+                cpu, waited = (now - then for now, then in zip(machine.vcpu_seconds(), begin[0]))
                 sectors, size, took = int(words[1]), int(words[2]), float(words[3])
                 key = f"{self.prefix}/read/{kind}/{config}/{sectors}"
                 add = self.results.add
                 add(f"{key}/mib_per_s", size / took / 2**20, "MiB/s", "higher")
-                add(f"{key}/cpu_percent", cpu / took / machine.smp * 100, "%", "lower")
+                # Of the CPU time there was, as in net.py.
+                add(f"{key}/cpu_percent", min(100.0, cpu / (took * machine.smp - waited) * 100), "%", "lower")
+                add(f"{key}/stolen_percent", waited / took / machine.smp * 100, "%", "lower")
                 add(f"{key}/cpu_us_per_read", cpu / (size / (sectors * 512)) * 1e6, "us", "lower")
 
         machine.run(f"$programs/read_sweep $disk {self.mib} {self.seconds} {' '.join(map(str, self.sectors))}",

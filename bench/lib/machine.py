@@ -33,7 +33,7 @@ def free_udp_ports(count):
 class Machine:
     """One boot. Use it with `with`."""
 
-    def __init__(self, smp, devices, log, build="build", kernel=None):
+    def __init__(self, smp, devices, log, build, kernel=None):
         self.smp = smp
         self.build = build
         self._log = log
@@ -126,15 +126,17 @@ class Machine:
         return output
 
     def vcpu_seconds(self):
-        """CPU time so far of the threads that run the guest."""
-        total = 0
+        """Of the threads that run the guest, so far: CPU time, and time waited for a CPU."""
+        ran = waited = 0
         for task in pathlib.Path(f"/proc/{self.pid}/task").iterdir():
             try:
                 if (task / "comm").read_text().startswith("CPU "):
-                    total += int((task / "schedstat").read_text().split()[0])
+                    times = (task / "schedstat").read_text().split()
+                    ran += int(times[0])
+                    waited += int(times[1])
             except OSError:
                 continue  # the thread has just ended
-        return total * 1e-9
+        return ran * 1e-9, waited * 1e-9
 
     def close(self, kill=False):
         problem = None
