@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+# The guest's side of bench/run: takes commands, a line each, from a virtio port that
+# the host has the other end of, runs them as bash would, and answers with what they
+# print and a last line of \001 and their status. Below, what the commands are.
+. tests/vm/guest/lib.sh
+set +u
+programs=$build/bin
+mkdir -p /tmp/run
+
+# --- Devices -----------------------------------------------------------------
+
+bound_to_udrv() { [ "$(readlink "/sys/bus/pci/devices/$1/driver")" = ../../../bus/pci/drivers/udrv ]; }
+give_to_udrv() { bound_to_udrv "$1" || "$udrv" bind "$1" 2>/tmp/run/bind.err || { cat /tmp/run/bind.err; return 1; }; }
+# `udrv unbind` leaves a chip that the kernel can not reset to nobody. Here its driver
+# has stopped in peace, so the kernel's may have it.
+give_to_kernel() {
+    ! bound_to_udrv "$1" || "$udrv" unbind "$1" || return
+    [ -e "/sys/bus/pci/devices/$1/driver" ] || echo "$1" >/sys/bus/pci/drivers_probe
+}
+interface_of() { basename "$(echo "/sys/bus/pci/devices/$1/net/"*)"; }
+
+# start_program BDF PROGRAM ARG...: in the background, until it says that it is ready
+start_program() {
+    local dev=$1
+    shift
+    rm -f "/tmp/driver-$dev.out"
+    "$@" --stats "/tmp/stats-$dev" >"/tmp/driver-$dev.out" 2>"/tmp/driver-$dev.err" &
+    driver_pid[$dev]=$!
+    wait_for 30 grep -q ready "/tmp/driver-$dev.out" || {
+        tail -n 3 "/tmp/driver-$dev.err"
+        return 1
+    }
+}
+
+# --- Network -----------------------------------------------------------------
+
+# net_up CONFIG BDF ADDRESS: the interface becomes $net_if
+net_up() {
+    net_if=un${2:8:2}
+    case $1 in
+    stock)
+        modprobe e1000 && give_to_kernel "$2" || return
+        wait_for 10 test -d "/sys/bus/pci/devices/$2/net" || return
+        net_if=$(interface_of "$2")
+        ;;
+    udrv) give_to_udrv "$2" && start_program "$2" "$udrv" run e1000 "$2" --name "$net_if" || return ;;
+    tap) give_to_udrv "$2" && modprobe tun && start_program "$2" "$programs/e1000_tap" "$2" "$net_if" || return ;;
+    reflect) give_to_udrv "$2" && start_program "$2" "$programs/e1000_reflect" "$2"; return ;;
+    *) echo "no configuration '$1'"; return 1 ;;
+    esac
+    ip addr replace "$3/24" dev "$net_if" && ip link set "$net_if" up
+    wait_for 15 carrier "$net_if"
+}
+net_down() { # CONFIG BDF
+    case $1 in
+    stock) ip link set "$net_if" down; ip addr flush dev "$net_if" ;;
+    *) stop_driver "$2"; wait_for 5 give_to_kernel "$2" ;;
+    esac
+}
+
+# counters BDF: interrupts of its line, context switches and interrupts of the machine,
+# system calls of its driver. Without a fork but for the driver's.
+counters() {
+    local word rest line=0 n intr ctxt calls=0
+    while read -r word rest; do
+        case $rest in
+        *"udrv-$1"* | *" $net_if")
+            for n in $rest; do
+                case $n in *[!0-9]*) break ;; esac
+                line=$((line + n))
+            done
+            ;;
+        esac
+    done </proc/interrupts
+    while read -r word n rest; do
+        case $word in intr) intr=$n ;; ctxt) ctxt=$n ;; esac
+    done </proc/stat
+    if bound_to_udrv "$1" && write_stats "$1"; then
+        calls=$(stat system_calls "$1")
+    fi
+    echo "counters $line $ctxt $intr $calls"
+}
+
+# tcp SECONDS [OPTION]...: bit/s towards the peer, or from it with -R
+tcp() {
+    local seconds=$1
+    shift
+    iperf3 -J -c 10.0.1.2 -t "$seconds" -O 1 "$@" >/tmp/run/iperf.json || return
+    echo "tcp $(json_sum sum_received bits_per_second /tmp/run/iperf.json)"
+}
+
+# --- Disks -------------------------------------------------------------------
+
+disk_of() { # BDF: the disk that the kernel's driver has there
+    local host
+    for host in "/sys/bus/pci/devices/$1/"ata*/host*/target*/*/block/*; do
+        [ -e "$host" ] && basename "$host" && return
+    done
+    return 1
+}
+# disk_up CONFIG KIND BDF: the disk becomes $disk
+disk_up() {
+    local module=ahci
+    [ "$2" = ahci ] || module=ata_piix
+    case $1 in
+    stock | nbd)
+        modprobe sd_mod && modprobe "$module" && give_to_kernel "$3" || return
+        wait_for 30 disk_of "$3" || return
+        disk=/dev/$(disk_of "$3")
+        wait_for 10 test -b "$disk" || return
+        ;;
+    udrv)
+        give_to_udrv "$3" && start_program "$3" "$udrv" run "$2" "$3" || return
+        wait_for 30 test -b /dev/udb0 || return
+        disk=/dev/udb0
+        ;;
+    *) echo "no configuration '$1'"; return 1 ;;
+    esac
+    [ "$1" = nbd ] || return 0
+    modprobe nbd nbds_max=1 || return
+    qemu-nbd --cache=none --aio=native -f raw -c /dev/nbd0 "$disk" || return
+    disk=/dev/nbd0
+    wait_for 10 grep -qv '^0$' /sys/block/nbd0/size
+}
+disk_down() { # CONFIG BDF
+    case $1 in
+    nbd) qemu-nbd -d /dev/nbd0 >/dev/null; wait_for 5 not pidof qemu-nbd >/dev/null ;;
+    udrv) stop_driver "$2"; wait_for 5 give_to_kernel "$2" ;;
+    esac
+}
+# random MILLISECONDS: fio's report of 4 KiB reads and writes at depth 1 and 32
+random() {
+    local way depth jobs=()
+    for way in randread randwrite; do
+        for depth in 1 32; do
+            jobs+=(--name="$way-$depth" --rw="$way" --iodepth="$depth" --stonewall)
+        done
+    done
+    fio --output-format=json --ioengine=io_uring --direct=1 --bs=4k --filename="$disk" \
+        --size=256m --thread --time_based --runtime="$1ms" --ramp_time=200ms --norandommap --randrepeat=0 \
+        --allow_mounted_write=0 "${jobs[@]}" 2>&1
+}
+
+# --- The agent -----------------------------------------------------------------
+
+for port in /sys/class/virtio-ports/*; do
+    [ "$(cat "$port/name")" != udrv.bench ] || exec 3<>"/dev/${port##*/}"
+done
+printf 'ready\n\001 0\n' >&3
+while IFS= read -r -u 3 line; do
+    eval "$line" </dev/null >&3 2>&1
+    printf '\001 %s\n' $? >&3
+done

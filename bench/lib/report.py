@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: MIT
+"""The results as JSON, and as tables: the ratios with their aims, and what was measured."""
+
+import json
+
+import disk
+import net
+from results import Results, summary
+
+
+def write_json(document, out):
+    (out / "results.json").write_text(json.dumps(document, indent=1) + "\n")
+
+
+def load(path):
+    return json.loads(path.read_text())
+
+
+def of(document):
+    """The results of a document, to look up in."""
+    results = Results()
+    results.values = document["results"]
+    return results
+
+
+def keys_below(results, prefix):
+    """The distinct next parts of the names that begin with `prefix`/."""
+    found = {name[len(prefix) + 1:].split("/")[0] for name in results.values if name.startswith(prefix + "/")}
+    return sorted(found, key=float)
+
+
+# ---- Ratios and aims -----------------------------------------------------------
+
+
+class Aim:
+    """One row: a ratio, and what it should be (None: only reported)."""
+
+    def __init__(self, smp, name, ratio, at_least=None, at_most=None, remark=""):
+        self.smp, self.name, self.ratio, self.remark = smp, name, ratio, remark
+        self.at_least, self.at_most = at_least, at_most
+
+    @property
+    def aim(self):
+        if self.at_least is not None:
+            return f">= {self.at_least:.2f}"
+        return f"<= {self.at_most:.2f}" if self.at_most is not None else "report"
+
+    @property
+    def verdict(self):
+        """`open`: missed, but other rounds of this very run met it."""
+        if self.at_least is None and self.at_most is None:
+            return ""
+        if self.at_least is not None:
+            return "met" if self.ratio["median"] >= self.at_least else \
+                   "open" if self.ratio["high"] >= self.at_least else "missed"
+        return "met" if self.ratio["median"] <= self.at_most else \
+               "open" if self.ratio["low"] <= self.at_most else "missed"
+
+    def as_json(self):
+        return {"smp": self.smp, "name": self.name, **self.ratio, "aim": self.aim, "verdict": self.verdict,
+                "remark": self.remark}
+
+
+def echo_peaks(results, base, config):
+    """The best rate of each round, and the load at which the median is best."""
+    loads = keys_below(results, f"{base}/{config}")
+    rates = [results.values[f"{base}/{config}/{load}/echoes_per_s"]["values"] for load in loads]
+    if not rates:
+        return None
+    medians = [summary(values)["median"] for values in rates]
+    return [max(values) for values in zip(*rates)], max(medians)
+
+
+def ratio_of(above, below):
+    return summary([a / b for a, b in zip(above, below) if b])
+
+
+def net_aims(results, smp):
+    base = f"net/{smp}cpu/echo1024"
+    stock, user = echo_peaks(results, base, "stock"), echo_peaks(results, base, "udrv")
+    if stock and user:
+        peak = ratio_of(user[0], stock[0])
+        yield Aim(smp, "UDP echo peak, 1,024 B", peak, at_least=1.0)
+        yield Aim(smp, "UDP echo peak, 1,024 B: further aim", peak, at_least=1.25)
+        for size in (64, 1472):
+            other = f"net/{smp}cpu/echo{size}"
+            a, b = echo_peaks(results, other, "udrv"), echo_peaks(results, other, "stock")
+            if a and b:
+                yield Aim(smp, f"UDP echo peak, {size:,} B", ratio_of(a[0], b[0]))
+        for load in ("0.25", "0.50", "0.75"):
+            cost = results.ratio(f"{base}/udrv/{load}/cpu_us_per_echo", f"{base}/stock/{load}/cpu_us_per_echo")
+            if cost:
+                yield Aim(smp, f"CPU per echo at {load} of the in-kernel peak", cost, at_most=1.0)
+        yield from overload(results, smp, base, user)
+        loads = keys_below(results, f"{base}/udrv")
+        trip = results.ratio(f"{base}/udrv/{loads[0]}/rtt_p50_us", f"{base}/stock/{loads[0]}/rtt_p50_us")
+        if trip:
+            yield Aim(smp, f"round trip, median, at {loads[0]} of the in-kernel peak", trip, at_most=1.25)
+    for way in ("out", "in"):
+        rate = results.ratio(*(f"net/{smp}cpu/tcp/{config}/{way}_megabits_per_s" for config in ("udrv", "stock")))
+        if rate:
+            yield Aim(smp, f"TCP {way}", rate, at_least=1.0)
+    for config, at_least in (("tap", 2.0), ("reflect", None)):
+        other = echo_peaks(results, base, config)
+        if user and other:
+            yield Aim(smp, f"UDP echo peak against {net.LABELS[config]}", ratio_of(user[0], other[0]), at_least=at_least)
+
+
+def overload(results, smp, base, user):
+    """The rate at 1.5 times the load of the own peak, or at the highest load there was."""
+    for load in keys_below(results, f"{base}/udrv"):
+        offered = results.get(f"{base}/udrv/{load}/offered_per_s")["median"]
+        over = offered / user[1]
+        held = results.values[f"{base}/udrv/{load}/echoes_per_s"]["values"]
+        if over >= 1.5:
+            break
+    if over > 1:
+        yield Aim(smp, f"rate held at {over:.2f} times the own peak", ratio_of(held, user[0]), at_least=0.95,
+                  remark="" if over >= 1.5 else "no load of this run was 1.5 times the own peak")
+
+
+def disk_aims(results, smp):
+    base = f"disk/{smp}cpu"
+    for kind in disk.KINDS:
+        sectors = keys_below(results, f"{base}/read/{kind}/udrv")
+        pairs = {n: [results.ratio(f"{base}/read/{kind}/udrv/{n}/{what}", f"{base}/read/{kind}/stock/{n}/{what}")
+                     for what in ("mib_per_s", "cpu_us_per_read")] for n in sectors}
+        pairs = {n: pair for n, pair in pairs.items() if all(pair)}
+        if not pairs:
+            continue
+        worst = min(pairs, key=lambda n: pairs[n][0]["median"])
+        yield Aim(smp, f"{kind}: contiguous reads, worst transfer size", pairs[worst][0], at_least=1.0,
+                  remark=f"{worst} sectors")
+        yield Aim(smp, f"{kind}: contiguous reads, median of all sizes",
+                  summary([pair[0]["median"] for pair in pairs.values()]), at_least=1.0,
+                  remark="spread over the sizes")
+        if "1" in pairs:
+            yield Aim(smp, f"{kind}: CPU of a read of 1 sector", pairs["1"][1], at_most=1.1)
+        large = [pair[1]["median"] for n, pair in pairs.items() if int(n) >= 128]
+        if large:
+            yield Aim(smp, f"{kind}: CPU of reads of 128 sectors and more", summary(large), at_most=1.0,
+                      remark="median of, and spread over, the sizes")
+    for kind in disk.KINDS:
+        for job in ("randread32", "randwrite32", "randread1", "randwrite1"):
+            rate = results.ratio(*(f"{base}/{job}/{kind}/{config}/iops" for config in ("udrv", "stock")))
+            if rate:
+                name = f"{kind}: 4 KiB {job.rstrip('0123456789')}, depth {job.lstrip('randewit')}"
+                yield Aim(smp, name, rate, at_least=1.0 if kind == "ahci" and job.endswith("32") else None)
+    for job in ("randread32", "randwrite32"):
+        rate = results.ratio(*(f"{base}/{job}/ahci/{config}/iops" for config in ("udrv", "nbd")))
+        if rate:
+            yield Aim(smp, f"ahci: 4 KiB {job[:-2]}, depth 32, against NBD", rate, at_least=2.0)
+
+
+def aims(document):
+    results = of(document)
+    found = []
+    for smp in document["smp"]:
+        found += net_aims(results, smp)
+        found += disk_aims(results, smp)
+    return found
+
+
+# ---- Tables ---------------------------------------------------------------------
+
+
+def table(header, rows):
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    return lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows] + [""]
+
+
+def number(value):
+    if value is None:
+        return "-"
+    median = value["median"]
+    return f"{median:,.0f}" if abs(median) >= 100 else f"{median:.1f}" if abs(median) >= 10 else f"{median:.2f}"
+
+
+def echo_table(results, smp):
+    base = f"net/{smp}cpu/echo1024"
+    fields = ("offered_per_s", "echoes_per_s", "cpu_percent", "cpu_us_per_echo", "rtt_p50_us", "rtt_p99_us",
+              "interrupts_per_packet", "context_switches_per_packet", "driver_calls_per_packet")
+    rows = []
+    for config in net.CONFIGS:
+        for load in keys_below(results, f"{base}/{config}"):
+            rows.append([net.LABELS[config], load] +
+                        [number(results.get(f"{base}/{config}/{load}/{field}")) for field in fields])
+    if rows:
+        yield from [f"### UDP echo, 1,024 B, {smp} virtual CPU{'s' if smp > 1 else ''}", ""]
+        yield from table(["driver", "load", "offered/s", "echoes/s", "CPU %", "CPU us/echo", "RTT us", "p99 us",
+                          "irqs/pkt", "switches/pkt", "driver calls/pkt"], rows)
+
+
+def random_table(results, smp):
+    rows = []
+    for kind, (_, _, configs) in disk.KINDS.items():
+        for job in ("randread1", "randread32", "randwrite1", "randwrite32"):
+            for config in configs:
+                base = f"disk/{smp}cpu/{job}/{kind}/{config}"
+                if results.get(f"{base}/iops"):
+                    rows.append([kind, job, disk.LABELS[config]] +
+                                [number(results.get(f"{base}/{field}"))
+                                 for field in ("iops", "latency_mean_us", "latency_p50_us", "latency_p99_us")])
+    if rows:
+        yield from [f"### 4 KiB at random, {smp} virtual CPU{'s' if smp > 1 else ''}", ""]
+        yield from table(["disk", "job", "driver", "IOPS", "mean us", "p50 us", "p99 us"], rows)
+
+
+def read_table(results, smp):
+    for kind, (_, _, configs) in disk.KINDS.items():
+        base = f"disk/{smp}cpu/read/{kind}"
+        sizes = [n for n in keys_below(results, f"{base}/udrv") if int(n) & (int(n) - 1) == 0]
+        rows = [[n] + [number(results.get(f"{base}/{config}/{n}/{field}"))
+                       for field in ("mib_per_s", "cpu_us_per_read") for config in configs] for n in sizes]
+        if rows:
+            yield from [f"### Contiguous direct reads, {kind}, {smp} virtual CPU{'s' if smp > 1 else ''}", ""]
+            yield from table(["sectors", *(f"{disk.LABELS[c]} {unit}" for unit in ("MiB/s", "CPU us/read")
+                                           for c in configs)], rows)
+
+
+def stolen(results):
+    """How much of the time a virtual CPU was ready but this machine had other work."""
+    found = [entry["median"] for name, entry in results.values.items() if name.endswith("/stolen_percent")]
+    return summary(found)
+
+
+def write_summary(document, out):
+    results = of(document)
+    machine = document["machine"]
+    rows = [(f"{aim.smp}", aim.name + (f" ({aim.remark})" if aim.remark else ""), f"{aim.ratio['median']:.2f}",
+             f"{aim.ratio['low']:.2f} to {aim.ratio['high']:.2f}", aim.aim, aim.verdict) for aim in aims(document)]
+    commit = (document["commit"] or "unknown")[:12] + (" with changes" if document["changed"] else "")
+    lines = [f"`bench/run {document['what']}`, {document['mode']}, {document['rounds']} rounds, commit {commit}, "
+             f"{document['started']}, {document['seconds'] / 60:.0f} min.", "",
+             f"Machine: {machine['cpu']}, {machine['cpus']} CPUs, {machine['system']}; QEMU {machine['qemu']} "
+             f"({machine['accelerator']}); guest kernel {document['guest_kernel']}.", ""]
+    busy = stolen(results)
+    if busy and busy["median"] > 5:
+        lines += [f"This machine was busy with other work: a virtual CPU that could have run waited "
+                  f"{busy['median']:.0f}% of the time (up to {busy['high']:.0f}% at one point). Rates at overload and "
+                  "their ratios are less certain than their spread says.", ""]
+    lines += ["### Ratios user-level / in-kernel, medians of the rounds", ""]
+    lines += table(["CPUs", "what", "ratio", "rounds", "aim", ""], rows)
+    for smp in document["smp"]:
+        for part in (echo_table, read_table, random_table):
+            lines += part(results, smp)
+    lines += [f"Not measured: {name}: {why}." for name, why in document["absent"].items()]
+    text = "\n".join(lines) + "\n"
+    (out / "summary.md").write_text(text)
+    return text
