@@ -27,6 +27,7 @@
 
 #include "libudrv/barrier.hpp"
 #include "libudrv/counters.hpp"
+#include "libudrv/heartbeat.hpp"
 #include "libudrv/need_wakeup.hpp"
 #include "libudrv/reporter.hpp"
 #include "libudrv/spin_budget.hpp"
@@ -54,7 +55,9 @@ class ServiceLoop {
     /// Serves until a signal says stop, then stops the chip. Throws Error when the
     /// session is over.
     void run() {
+        heartbeat_.serving();
         while (!stop_) {
+            heartbeat_.beat();
             if (service().changed()) {
                 service().refresh();
             }
@@ -72,6 +75,9 @@ class ServiceLoop {
         publish();
         service().stop();
     }
+
+    /// Before run(): the supervisor's eye. It also bounds how long the loop sleeps.
+    void watched_by(const Heartbeat& heartbeat) { heartbeat_ = heartbeat; }
 
     [[nodiscard]] const DriverCounters& counters() const { return counters_; }
 
@@ -121,7 +127,10 @@ class ServiceLoop {
         sleep_.announce();
         // Once more, now that the kernel rings for whatever comes later. The clock
         // first: what is due may give the pass something to do.
-        const std::optional<Milliseconds> timeout = service().timeout();
+        std::optional<Milliseconds> timeout = service().timeout();
+        if (heartbeat_.watched()) {
+            timeout = std::min(timeout.value_or(heartbeat_.interval()), heartbeat_.interval());
+        }
         if (!service().changed() && !service().pass()) {
             enter(timeout);
         }
@@ -174,6 +183,7 @@ class ServiceLoop {
     SpinBudget spin_;
     SleepFlag sleep_;
     WakeFlag kernel_;
+    Heartbeat heartbeat_;
     std::uint32_t unpublished_ = 0; ///< entries produced since the kernel was entered
     std::uint32_t busy_passes_ = 0;
     bool news_ = false; ///< besides entries, something the kernel has not been told of

@@ -21,7 +21,7 @@ phase 'bad input'
 load_disk_modules
 # refused NAME DRIVER BDF PATTERN...: status 1, one line with all of them
 refused() {
-    "$udrv" bind "$3" 2>/dev/null
+    "$udrv" bind --unsafe-no-iommu "$3" 2>/dev/null
     timeout 60 "$udrv" run "$2" "$3" >/tmp/refused.out 2>/tmp/refused.err
     check_eq "$1: status, lines, output" "$? $(wc -l </tmp/refused.err) $(wc -c </tmp/refused.out)" '1 1 0'
     for pattern in "${@:4}"; do
@@ -46,7 +46,7 @@ speed_header
 speed $kernel_driver "$(kernel_disk $bdf 2)"
 speed $kernel_driver "$(kernel_disk $bdf 2)"
 
-require 'bind' "$udrv" bind $bdf
+require 'bind' "$udrv" bind --unsafe-no-iommu $bdf
 require 'start' start
 mark_kernel_log
 speed udrv $second
