@@ -29,6 +29,10 @@ xfs_clean() { # IMAGE
     dd if="$1" of="$images/xfs" bs=1M skip=97 count=320 conv=sparse status=none &&
         xfs_repair -n -f "$images/xfs"
 }
+part3='' whole=''
+# shellcheck source=/dev/null
+. "$images/layout"
+
 # disks KIND ARG...: boots with two disks, then looks at them.
 disks() {
     local kind=$1 title=$2
@@ -38,8 +42,6 @@ disks() {
     truncate -s 256M "$images/second"
     guest "$title" 420 --smp 2 --out "$images" --disk "$kind:$images/first:discard=unmap" \
         --disk "$kind:$images/second:discard=unmap" "$@" "$images"
-    # shellcheck source=/dev/null
-    . "$images/layout"
     # shellcheck disable=SC2086 # words of both
     check 'the first image, sector by sector' "$probe" check "$images/first" $part3
     # shellcheck disable=SC2086
