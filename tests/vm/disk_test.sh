@@ -15,8 +15,8 @@ layout='start=2048,size=196608,type=83
 start=198656,size=655360,type=83
 start=854016,size=262144,type=83
 start=1116160,type=83'
-part3='854016 262144 11 400'
-whole='0 524288 12 1000'
+part3='854016 262144 11 700'
+whole='0 524288 12 1800'
 LAYOUT
 
 same_tree() { # IMAGE: its first partition has the sources, and what the guest made up
