@@ -43,6 +43,8 @@ namespace udrv {
 ///                       and says how long the loop may sleep (none: for ever)
 ///     void entered(bool interrupted);   the kernel was entered; reads the cause
 ///     void stop();      the chip
+/// and may have
+///     bool worth_polling();   false: what comes next is an interrupt's news only
 template <typename Service>
 class ServiceLoop {
   public:
@@ -68,7 +70,7 @@ class ServiceLoop {
                 tick();
                 continue;
             }
-            if (spin_.polls() == 0 || !poll()) {
+            if (spin_.polls() == 0 || !may_poll() || !poll()) {
                 sleep();
             }
         }
@@ -82,9 +84,12 @@ class ServiceLoop {
     [[nodiscard]] const DriverCounters& counters() const { return counters_; }
 
   protected:
-    /// `cpus` is what the process may run on: with one, it never polls.
-    ServiceLoop(Waiter& waiter, Reporter& reporter, unsigned cpus, SleepFlag sleep, WakeFlag kernel)
-        : reporter_(reporter), waiter_(waiter), spin_(cpus), sleep_(sleep), kernel_(kernel) {}
+    /// `cpus` is what the process may run on: with one, it never polls. `trials`: see
+    /// SpinBudget.
+    ServiceLoop(Waiter& waiter, Reporter& reporter, unsigned cpus, SleepFlag sleep, WakeFlag kernel,
+                bool trials = false)
+        : reporter_(reporter), waiter_(waiter), spin_(cpus, trials), sleep_(sleep),
+          kernel_(kernel) {}
     ~ServiceLoop() = default;
 
     /// Entries were produced: the kernel gets to know if it wants to.
@@ -106,6 +111,13 @@ class ServiceLoop {
     static constexpr Milliseconds look_interval{100}; ///< for signals and causes, while busy
 
     [[nodiscard]] Service& service() { return static_cast<Service&>(*this); }
+
+    [[nodiscard]] bool may_poll() {
+        if constexpr (requires { service().worth_polling(); }) {
+            return service().worth_polling();
+        }
+        return true;
+    }
 
     /// Bounded polling; true if there is something to do.
     bool poll() {

@@ -3,7 +3,6 @@
 # usage: disk_cut.sh OUT
 # Writes and flushes to an AHCI and to an IDE disk, reports it in OUT, and waits for
 # the power to be cut. See disk_cut_test.sh, which looks at what is left.
-. tests/vm/guest/lib.sh
 . tests/vm/guest/disk_lib.sh
 out=$1
 

@@ -3,7 +3,6 @@
 # usage: disk_errors.sh DRIVER BDF DEVICE
 # A disk with one sector that can not be read and one that can not be written; then
 # one that does not answer in time. DEVICE is QEMU's name of it.
-. tests/vm/guest/lib.sh
 . tests/vm/guest/disk_lib.sh
 driver=$1
 bdf=$2

@@ -3,7 +3,6 @@
 # usage: disk_memory.sh
 # An AHCI and an IDE disk of a machine with little memory: the kernel can free memory
 # only by writing to the disks, which needs their drivers.
-. tests/vm/guest/lib.sh
 . tests/vm/guest/disk_lib.sh
 ahci=0000:00:18.0
 ide=0000:00:19.0
