@@ -73,9 +73,12 @@ std::size_t address_space_bytes() {
 
 void set_limits() {
     const std::size_t all = address_space_bytes() + sandbox_heap_bytes;
-    // Locked memory stays locked without CAP_IPC_LOCK: all of it may be, plus what is
-    // pinned for the device, which is charged to the same limit.
-    limit(RLIMIT_MEMLOCK, 2 * all, "limit locked memory");
+    // Without CAP_IPC_LOCK new memory has to stay below the limit, if all of it is
+    // locked; what is pinned for the device is charged to the same. Who may not raise
+    // the limit could not lock all memory either.
+    const rlimit locked{2 * all, 2 * all};
+    check(::setrlimit(RLIMIT_MEMLOCK, &locked) == 0 || errno == EPERM ? 0 : errno,
+          "limit locked memory");
     limit(RLIMIT_AS, all, "limit memory");
     limit(RLIMIT_CORE, 0, "do without core dumps");
     limit(RLIMIT_NPROC, 0, "limit processes");
