@@ -1,0 +1,34 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# usage: rogue_dma.sh TRIES [SEED]
+# A driver points its chip at memory that it was not given: the IOMMU stops it.
+. tests/vm/guest/lib.sh
+tries=$1
+
+load_modules
+require 'bind' "$udrv" bind $bdf
+check_eq 'an IOMMU confines it' "$(attr iommu)" 1
+mark_kernel_log
+timeout 3000 "$helpers/rogue_dma" $bdf "$tries" "${2:-$RANDOM}" >/tmp/rogue 2>&1
+status=$?
+cat /tmp/rogue
+checks=$((checks + $(grep -c '^ok ' /tmp/rogue) + $(grep -c '^FAIL' /tmp/rogue)))
+failures=$((failures + $(grep -c '^FAIL' /tmp/rogue)))
+check_eq 'status' $status 0
+# The kernel does not log all of them: it limits the rate. The host counts them.
+check_ge 'faults in the kernel log' "$(new_kernel_messages | grep -cE 'DMAR: \[DMA (Read|Write)')" 10
+for kind in Read Write; do
+    new_kernel_messages | grep -m 2 "\[DMA $kind"
+done
+check_eq 'other kernel messages' "$(new_kernel_messages | grep -vE 'DMAR|dmar' | head -n 3)" ''
+
+phase 'the honest driver'
+require 'a peer' setup_peer
+require 'starts' start_driver
+check 'link' up_udn0
+require 'answers' wait_reachable
+check_eq 'ping, lost of 200' "$(lost -c 200 -i 0.005 10.0.0.2)" 0
+check 'ends well' stop_driver
+"$udrv" unbind $bdf
+check 'rmmod' rmmod udrv_net udrv
+summary
