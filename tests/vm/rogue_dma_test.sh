@@ -13,6 +13,6 @@ guest 'rogue DMA' 3400 --smp 2 --iommu --nic e1000 --nic e1000 \
     rogue_dma.sh "$tries" ${UDRV_SEED:+"$UDRV_SEED"}
 faults=$(grep -c 'vtd_dmar_fault' "$traces/faults")
 echo "$faults faults: $(grep -c 'write 1' "$traces/faults") writes, $(grep -c 'write 0' "$traces/faults") reads"
-# Some tries are two frames long or aim at the interrupt range, which faults elsewhere.
-check "faults counted by the IOMMU: $faults of $tries tries" test "$faults" -ge $((tries * 9 / 10))
+# One try is many accesses.
+check "faults counted by the IOMMU: $faults, in $tries tries" test "$faults" -ge "$tries"
 finish
