@@ -4,32 +4,27 @@
 # Single attempts of a hostile driver, each with its exact outcome: those of
 # docs/threats.md.
 . tests/vm/guest/lib.sh
-. tests/vm/guest/disk_lib.sh
-idle() { echo "$(attr state) $(attr owner) $(attr pinned_bytes) $(attr mappings) $(irq_actions) $(bus_master)"; }
+. tests/vm/guest/hostile_lib.sh
 probe() { # KIND LEAST
     timeout 300 "$helpers/boundary_probe" $bdf "$1" >"/tmp/probe-$1" 2>&1
-    local status=$?
-    cat "/tmp/probe-$1"
-    checks=$((checks + $(grep -cE '^(ok|FAIL) ' "/tmp/probe-$1")))
-    failures=$((failures + $(grep -c '^FAIL ' "/tmp/probe-$1")))
-    check_eq "$1: status" $status 0
+    probed "$1" "/tmp/probe-$1" $?
     check_ge "$1: attempts" "$(grep -c '^ok ' "/tmp/probe-$1")" "$2"
-    check_eq "$1: nothing left" "$(idle)" 'idle 0 0 0 0 0'
+    check_nothing_left "$bdf"
 }
-others() { new_kernel_messages | grep -vE "broke the protocol|$1" | head -n 3; }
 
+echo 0 >/proc/sys/debug/exception-trace # one attempt is to end by a signal
 load_modules
 insmod "$build/modules/udrv_blk.ko"
 case $1 in
 core)
     bdf=0000:00:14.0
-    require 'bind' "$udrv" bind $bdf
+    require 'bind' bind_device $bdf
     mark_kernel_log
     probe core 20
-    check_eq 'kernel messages' "$(others 'nothing')" ''
+    check_eq 'kernel messages' "$(other_messages 'no IOMMU')" ''
     ;;
 net)
-    require 'bind' "$udrv" bind $bdf
+    require 'bind' bind_device $bdf
     timeout 20 "$helpers/hostile_net" $bdf 1 1 >/dev/null 2>&1 # makes the interface
     ip addr add 10.0.0.1/24 dev udn0
     ip link set udn0 up
@@ -40,14 +35,14 @@ net)
     probe net 35
     kill $pings
     wait $pings 2>/dev/null
-    check_eq 'kernel messages' "$(others 'link becomes ready')" ''
+    check_eq 'kernel messages' "$(other_messages 'link becomes ready')" ''
     ;;
 blk)
     bdf=0000:00:18.0
-    require 'bind' "$udrv" bind $bdf
+    require 'bind' bind_device $bdf
     mark_kernel_log
     probe blk 30
-    check_eq 'kernel messages' "$(others ' udb[0-2]|dev udb[0-2]|callbacks suppressed')" ''
+    check_eq 'kernel messages' "$(other_messages ' udb[0-2]|dev udb[0-2]|callbacks suppressed')" ''
     ;;
 esac
 "$udrv" unbind --force $bdf

@@ -3,24 +3,22 @@
 # usage: rogue_dma.sh TRIES [SEED]
 # A driver points its chip at memory that it was not given: the IOMMU stops it.
 . tests/vm/guest/lib.sh
+. tests/vm/guest/hostile_lib.sh
 tries=$1
 
 load_modules
-require 'bind' "$udrv" bind $bdf
+require 'bind' bind_device $bdf
 check_eq 'an IOMMU confines it' "$(attr iommu)" 1
 mark_kernel_log
 timeout 3000 "$helpers/rogue_dma" $bdf "$tries" "${2:-$RANDOM}" >/tmp/rogue 2>&1
-status=$?
-cat /tmp/rogue
-checks=$((checks + $(grep -c '^ok ' /tmp/rogue) + $(grep -c '^FAIL' /tmp/rogue)))
-failures=$((failures + $(grep -c '^FAIL' /tmp/rogue)))
-check_eq 'status' $status 0
+probed 'rogue' /tmp/rogue $?
+check_nothing_left "$bdf"
 # The kernel logs few of them: it limits the rate. The host counts them.
 check_ge 'faults in the kernel log' "$(new_kernel_messages | grep -cE 'DMAR: \[DMA (Read|Write)')" 1
 for kind in Read Write; do
     new_kernel_messages | grep -m 2 "\[DMA $kind"
 done
-check_eq 'other kernel messages' "$(new_kernel_messages | grep -vE 'DMAR|dmar' | head -n 3)" ''
+check_eq 'other kernel messages' "$(other_messages 'DMAR|dmar')" ''
 
 phase 'the honest driver'
 require 'a peer' setup_peer
