@@ -96,7 +96,8 @@ void map_row(const udrv::PciAddress& address) {
                 try_map(device, page_bytes, UDRV_MMAP_BAR(1) - page_bytes), EINVAL);
     std::uint32_t refused = 0;
     for (std::uint32_t region = 6; region < 0x100; region++) {
-        refused += try_map(device, page_bytes, std::uint64_t{region} << UDRV_MMAP_SHIFT) < 0 ? 1U : 0U;
+        refused +=
+            try_map(device, page_bytes, std::uint64_t{region} << UDRV_MMAP_SHIFT) < 0 ? 1U : 0U;
     }
     check_eq("map: regions 6 to 255 that are refused", refused, 250);
     check_errno("map: private", try_map(device, page_bytes, UDRV_MMAP_BAR(0), MAP_PRIVATE), EINVAL);
@@ -106,7 +107,8 @@ void map_row(const udrv::PciAddress& address) {
                 try_map(device, page_bytes, UDRV_MMAP_COHERENT(2)), EINVAL);
     check_errno("map: the largest offset", try_map(device, page_bytes, ~0ULL << 12 & ~(1ULL << 63)),
                 EINVAL);
-    check_errno("map: no rings without a port", try_map(device, page_bytes, UDRV_MMAP_PORT), EINVAL);
+    check_errno("map: no rings without a port", try_map(device, page_bytes, UDRV_MMAP_PORT),
+                EINVAL);
     // Grown afterwards, or moved.
     void* at = ::mmap(nullptr, page_bytes, PROT_READ, MAP_SHARED, device.fd(), 0);
     void* grown = ::mremap(at, page_bytes, 2 * page_bytes, MREMAP_MAYMOVE);
@@ -151,9 +153,13 @@ void limit_row(const udrv::PciAddress& address) {
     long done = 0;
     do {
         for (std::uint32_t n = 0; n < batch; n++) {
-            regions[n] = {reinterpret_cast<std::uintptr_t>(page.bytes().data()), page_bytes,
-                          reinterpret_cast<std::uintptr_t>(&segments[n]), 1,
-                          UDRV_DMA_TO_DEVICE, 0, 0};
+            regions[n] = {reinterpret_cast<std::uintptr_t>(page.bytes().data()),
+                          page_bytes,
+                          reinterpret_cast<std::uintptr_t>(&segments[n]),
+                          1,
+                          UDRV_DMA_TO_DEVICE,
+                          0,
+                          0};
         }
         udrv_dma_exchange call{};
         call.regions = reinterpret_cast<std::uintptr_t>(regions.data());

@@ -53,10 +53,10 @@ enum Kind : std::uint8_t {
     nr_kinds
 };
 constexpr std::array<const char*, nr_kinds> kind_names = {
-    "open device", "open path",  "close",       "info",        "config",   "irq setup",
-    "irq open",    "dma bits",   "bus master",  "coherent",    "exchange", "attach",
-    "other ioctl", "mmap",       "touch a map", "munmap",      "read",     "write",
-    "poll",        "io_uring",   "other call",  "fork"};
+    "open device", "open path", "close",       "info",     "config",   "irq setup",
+    "irq open",    "dma bits",  "bus master",  "coherent", "exchange", "attach",
+    "other ioctl", "mmap",      "touch a map", "munmap",   "read",     "write",
+    "poll",        "io_uring",  "other call",  "fork"};
 
 /// In memory that all processes share.
 struct Shared {
@@ -82,8 +82,8 @@ class Worker {
         for (auto& fd : fds_) {
             fd = -1;
         }
-        void* at = ::mmap(nullptr, arena_bytes, PROT_READ | PROT_WRITE,
-                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        void* at = ::mmap(nullptr, arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                          -1, 0);
         arena_ = static_cast<std::byte*>(at);
         // A page that can not be written, and one that is not there.
         ::mprotect(arena_ + arena_bytes - 2 * page_bytes, page_bytes, PROT_READ);
@@ -107,7 +107,9 @@ class Worker {
     static constexpr std::size_t nr_maps = 8;
 
     int some_fd(Random& random) const { return fds_[random.below(nr_fds)]; }
-    int device_fd(Random& random) const { return random.one_in(8) ? some_fd(random) : fds_[0].load(); }
+    int device_fd(Random& random) const {
+        return random.one_in(8) ? some_fd(random) : fds_[0].load();
+    }
     void keep(Random& random, int fd) {
         if (fd >= 0) {
             const int old = fds_[1 + random.below(nr_fds - 1)].exchange(fd);
@@ -119,13 +121,20 @@ class Worker {
     /// A pointer: mostly to something, sometimes to nothing good.
     void* pointer(Random& random) const {
         switch (random.below(12)) {
-        case 0: return nullptr;
-        case 1: return reinterpret_cast<void*>(random.next());
-        case 2: return reinterpret_cast<void*>(0xffffffff81000000 + random.below(1 << 24));
-        case 3: return arena_ + arena_bytes - page_bytes - random.below(64);     // ends in nothing
-        case 4: return arena_ + arena_bytes - 2 * page_bytes - random.below(64); // not writable
-        case 5: return maps_[random.below(nr_maps)];
-        default: return arena_ + page_bytes * random.below(60) + random.below(512);
+        case 0:
+            return nullptr;
+        case 1:
+            return reinterpret_cast<void*>(random.next());
+        case 2:
+            return reinterpret_cast<void*>(0xffffffff81000000 + random.below(1 << 24));
+        case 3:
+            return arena_ + arena_bytes - page_bytes - random.below(64); // ends in nothing
+        case 4:
+            return arena_ + arena_bytes - 2 * page_bytes - random.below(64); // not writable
+        case 5:
+            return maps_[random.below(nr_maps)];
+        default:
+            return arena_ + page_bytes * random.below(60) + random.below(512);
         }
     }
     /// Some field of `structure` becomes something else.
@@ -180,7 +189,8 @@ class Worker {
         udrv_attach request{};
         auto net = net_shape();
         const auto blk = std::make_unique<udrv_blk_attach>(blk_attach(1 + random.below(3)));
-        const bool is_blk = bdf_.find(":18.") != std::string::npos ? !random.one_in(8) : random.one_in(8);
+        const bool is_blk =
+            bdf_.find(":18.") != std::string::npos ? !random.one_in(8) : random.one_in(8);
         request.kind = is_blk ? UDRV_PORT_BLK : UDRV_PORT_NET;
         request.len_bytes = is_blk ? sizeof(*blk) : sizeof(net);
         void* argument = is_blk ? static_cast<void*>(blk.get()) : static_cast<void*>(&net);
@@ -203,7 +213,8 @@ class Worker {
             if (random.one_in(3)) {
                 region.handle = random.below(20);
             } else {
-                region.vaddr = reinterpret_cast<std::uintptr_t>(arena_) + page_bytes * random.below(64);
+                region.vaddr =
+                    reinterpret_cast<std::uintptr_t>(arena_) + page_bytes * random.below(64);
                 region.len_bytes = page_bytes * (1 + random.below(4));
                 region.segments = reinterpret_cast<std::uintptr_t>(
                     random.one_in(10) ? pointer(random) : segments.data());
@@ -225,12 +236,24 @@ class Worker {
     void map(Random& random) {
         std::uint64_t offset = 0;
         switch (random.below(6)) {
-        case 0: offset = UDRV_MMAP_BAR(random.below(7)); break;
-        case 1: offset = UDRV_MMAP_PORT; break;
-        case 2: offset = UDRV_MMAP_COHERENT(random.below(6)); break;
-        case 3: offset = UDRV_MMAP_PORT + page_bytes * random.below(64); break;
-        case 4: offset = random.next() & ~(page_bytes - 1); break;
-        default: offset = UDRV_MMAP_BAR(0) + page_bytes * random.below(300); break;
+        case 0:
+            offset = UDRV_MMAP_BAR(random.below(7));
+            break;
+        case 1:
+            offset = UDRV_MMAP_PORT;
+            break;
+        case 2:
+            offset = UDRV_MMAP_COHERENT(random.below(6));
+            break;
+        case 3:
+            offset = UDRV_MMAP_PORT + page_bytes * random.below(64);
+            break;
+        case 4:
+            offset = random.next() & ~(page_bytes - 1);
+            break;
+        default:
+            offset = UDRV_MMAP_BAR(0) + page_bytes * random.below(300);
+            break;
         }
         const std::size_t bytes = page_bytes * (1 + random.below(random.one_in(4) ? 100 : 4));
         const bool writes = !random.one_in(4);
@@ -278,10 +301,18 @@ class Worker {
             const int fd = random.one_in(4) ? device_fd(random) : some_fd(random);
             switch (random.below(5)) {
             case 0:
-            case 1: ::io_uring_prep_read(sqe, fd, arena_, random.below(64), 0); break;
-            case 2: ::io_uring_prep_write(sqe, fd, arena_, random.below(64), 0); break;
-            case 3: ::io_uring_prep_poll_add(sqe, fd, POLLIN); break;
-            default: ::io_uring_prep_fsync(sqe, fd, 0); break;
+            case 1:
+                ::io_uring_prep_read(sqe, fd, arena_, random.below(64), 0);
+                break;
+            case 2:
+                ::io_uring_prep_write(sqe, fd, arena_, random.below(64), 0);
+                break;
+            case 3:
+                ::io_uring_prep_poll_add(sqe, fd, POLLIN);
+                break;
+            default:
+                ::io_uring_prep_fsync(sqe, fd, 0);
+                break;
             }
         }
         const int submitted = ::io_uring_submit(&ring);
@@ -343,8 +374,12 @@ class Worker {
     }
     void wild(Random& random) {
         switch (random.below(24)) {
-        case 0: open(random); break;
-        case 1: path(random); break;
+        case 0:
+            open(random);
+            break;
+        case 1:
+            path(random);
+            break;
         case 2:
             if (random.one_in(4)) { // else nothing would last
                 const std::size_t n = random.one_in(4) ? 0 : random.below(nr_fds);
@@ -378,12 +413,14 @@ class Worker {
             break;
         }
         case 7:
-            count(call_dma_bits, ::ioctl(device_fd(random), UDRV_IOC_DMA_BITS,
-                                         random.one_in(4) ? random.next() : 24 + random.below(41)) == 0);
+            count(call_dma_bits,
+                  ::ioctl(device_fd(random), UDRV_IOC_DMA_BITS,
+                          random.one_in(4) ? random.next() : 24 + random.below(41)) == 0);
             break;
         case 8:
-            count(call_bus_master, ::ioctl(device_fd(random), UDRV_IOC_BUS_MASTER,
-                                           random.one_in(4) ? random.next() : random.below(3)) == 0);
+            count(call_bus_master,
+                  ::ioctl(device_fd(random), UDRV_IOC_BUS_MASTER,
+                          random.one_in(4) ? random.next() : random.below(3)) == 0);
             break;
         case 9: {
             udrv_coherent block{};
@@ -392,8 +429,12 @@ class Worker {
             break;
         }
         case 10:
-        case 11: exchange(random); break;
-        case 12: attach(random); break;
+        case 11:
+            exchange(random);
+            break;
+        case 12:
+            attach(random);
+            break;
         case 13:
             if (random.one_in(2)) {
                 (void)call(call_unknown, some_fd(random), random.word(), pointer(random));
@@ -404,12 +445,18 @@ class Worker {
             }
             break;
         case 14:
-        case 23: map(random); break;
+        case 23:
+            map(random);
+            break;
         case 15:
         case 20:
         case 21:
-        case 22: touch(random); break;
-        case 16: read_some(random); break;
+        case 22:
+            touch(random);
+            break;
+        case 16:
+            read_some(random);
+            break;
         case 17:
             count(write_file, ::write(some_fd(random), random.one_in(6) ? pointer(random) : arena_,
                                       random.below(64)) >= 0);
@@ -419,14 +466,20 @@ class Worker {
             count(poll_file, ::poll(&ready, 1, static_cast<int>(random.below(3))) > 0);
             break;
         }
-        default: rare(random); break;
+        default:
+            rare(random);
+            break;
         }
     }
     void rare(Random& random) {
         switch (random.below(6)) {
-        case 0: child(random); break;
+        case 0:
+            child(random);
+            break;
         case 1:
-        case 2: uring(random); break;
+        case 2:
+            uring(random);
+            break;
         case 3: {
             void* old = maps_[random.below(nr_maps)].exchange(nullptr);
             if (old != nullptr) {
@@ -465,7 +518,8 @@ class Worker {
     ::signal(SIGSEGV, SIG_DFL); // that ends it, and the next one begins
     Random random(seed);
     Worker worker(bdf);
-    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(200 + random.below(1500));
+    const auto end =
+        std::chrono::steady_clock::now() + std::chrono::milliseconds(200 + random.below(1500));
     std::vector<std::thread> threads;
     for (int n = 0; n < 3; n++) {
         threads.emplace_back([&, own = random.next()] { worker.run(own, end); });
@@ -519,11 +573,13 @@ int run(std::uint64_t calls, std::uint64_t seed, const std::vector<std::string>&
             }
         }
         if (std::chrono::steady_clock::now() > next_unbind) {
-            const std::string& bdf = devices[random.below(static_cast<std::uint32_t>(devices.size()))];
+            const std::string& bdf =
+                devices[random.below(static_cast<std::uint32_t>(devices.size()))];
             (void)store("/sys/bus/pci/drivers/udrv/unbind", bdf);
             ::usleep(random.below(50'000));
             unbinds += store("/sys/bus/pci/drivers/udrv/bind", bdf) ? 1U : 0U;
-            next_unbind = std::chrono::steady_clock::now() + std::chrono::milliseconds(random.below(2000));
+            next_unbind =
+                std::chrono::steady_clock::now() + std::chrono::milliseconds(random.below(2000));
         }
         ::usleep(5000);
     }
@@ -549,8 +605,8 @@ int main(int argc, char** argv) {
         std::fprintf(stderr, "usage: fuzz_calls CALLS SEED BDF...\n");
         return 2;
     }
-    void* at = ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                      -1, 0);
+    void* at =
+        ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (at == MAP_FAILED) {
         return 1;
     }

@@ -129,16 +129,26 @@ inline Target word_at(const std::byte* map, const void* word, std::size_t bytes 
 /// What an evil value looks like: near the true one, or far from it.
 inline std::uint32_t evil(Random& random, std::uint32_t old) {
     switch (random.below(10)) {
-    case 0: return old + 1;
-    case 1: return old - 1;
-    case 2: return old ^ 1U << random.below(32);
-    case 3: return 0;
-    case 4: return ~0U;
-    case 5: return 1U << 31;
-    case 6: return random.below(4096);
-    case 7: return old + (1U << random.below(12));
-    case 8: return old << 1;
-    default: return random.word();
+    case 0:
+        return old + 1;
+    case 1:
+        return old - 1;
+    case 2:
+        return old ^ 1U << random.below(32);
+    case 3:
+        return 0;
+    case 4:
+        return ~0U;
+    case 5:
+        return 1U << 31;
+    case 6:
+        return random.below(4096);
+    case 7:
+        return old + (1U << random.below(12));
+    case 8:
+        return old << 1;
+    default:
+        return random.word();
     }
 }
 
@@ -163,8 +173,7 @@ class Mutator {
     Mutator(std::byte* map, std::vector<Target> targets, std::uint64_t seed, std::uint64_t budget,
             useconds_t pause_us = 0)
         : map_(map), targets_(std::move(targets)), seed_(seed), budget_(budget),
-          pause_us_(pause_us),
-          thread_([this] { run(); }) {}
+          pause_us_(pause_us), thread_([this] { run(); }) {}
     ~Mutator() { stop(); }
     Mutator(const Mutator&) = delete;
     Mutator& operator=(const Mutator&) = delete;
@@ -247,10 +256,10 @@ void check_eq(const std::string& name, const A& got, const B& wanted) {
 inline void check_errno(const std::string& name, long result, int wanted) {
     const int error = result < 0 ? errno : 0;
     report(error == wanted, name,
-           error == wanted ? std::strerror(error)
-                           : fmt::format("{}, wanted {}",
-                                         error == 0 ? "no error" : std::strerror(error),
-                                         std::strerror(wanted)));
+           error == wanted
+               ? std::strerror(error)
+               : fmt::format("{}, wanted {}", error == 0 ? "no error" : std::strerror(error),
+                             std::strerror(wanted)));
 }
 
 /// The kernel's messages from now on.

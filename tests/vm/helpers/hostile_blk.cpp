@@ -49,12 +49,17 @@ std::vector<Target> targets(BlkSession& s, Theme theme) {
             all.push_back(word_at(map, &disk.submission.header->consumer, sizeof(udrv_ring_index)));
             all.push_back(word_at(map, &disk.completion.header->consumer, sizeof(udrv_ring_index)));
             break;
-        case completion_entries: all.push_back(entries_of(map, disk.completion)); break;
+        case completion_entries:
+            all.push_back(entries_of(map, disk.completion));
+            break;
         case completion_index:
             all.push_back(word_at(map, &disk.completion.header->producer));
             break;
-        case submission_entries: all.push_back(entries_of(map, disk.submission)); break;
-        default: break;
+        case submission_entries:
+            all.push_back(entries_of(map, disk.submission));
+            break;
+        default:
+            break;
         }
     }
     return all;
@@ -64,17 +69,27 @@ std::vector<Target> targets(BlkSession& s, Theme theme) {
 void lie(BlkSession::Disk& disk, udrv_blk_submission request, Random& random) {
     udrv_blk_completion entry{request.tag, request.generation, UDRV_BLK_OK, 0};
     switch (random.below(5)) {
-    case 0: entry.tag = evil(random, entry.tag); break;
-    case 1: entry.generation = evil(random, entry.generation); break;
-    case 2: entry.status = evil(random, entry.status); break;
-    case 3: entry.reserved = evil(random, 0); break;
-    default: disk.completion.push(entry); break; // once more
+    case 0:
+        entry.tag = evil(random, entry.tag);
+        break;
+    case 1:
+        entry.generation = evil(random, entry.generation);
+        break;
+    case 2:
+        entry.status = evil(random, entry.status);
+        break;
+    case 3:
+        entry.reserved = evil(random, 0);
+        break;
+    default:
+        disk.completion.push(entry);
+        break; // once more
     }
     disk.completion.push(entry);
 }
 
-void one_session(const udrv::PciAddress& address, Theme theme, Random& random,
-                 std::uint64_t budget, Tally& tally) {
+void one_session(const udrv::PciAddress& address, Theme theme, Random& random, std::uint64_t budget,
+                 Tally& tally) {
     BlkSession s(address, blk_attach(3));
     const auto violations = attribute(address, "violations");
     {
@@ -166,10 +181,9 @@ int main(int argc, char** argv) {
                    sum.mutations, sum.violated, bus_errors.load());
         check_eq("violations by slots and flags", tallies[harmless].violated, 0);
         for (const Theme theme : {completion_entries, completion_index, submission_entries, lies}) {
-            report(tallies[theme].violated > 0,
-                   fmt::format("violations by {}", theme_names[theme]),
-                   fmt::format("{} of {} sessions", tallies[theme].violated,
-                               tallies[theme].sessions));
+            report(
+                tallies[theme].violated > 0, fmt::format("violations by {}", theme_names[theme]),
+                fmt::format("{} of {} sessions", tallies[theme].violated, tallies[theme].sessions));
         }
         return failures == 0 ? 0 : 1;
     } catch (const std::exception& error) {

@@ -39,8 +39,8 @@ enum Theme : std::uint8_t {
     nr_themes
 };
 constexpr std::array<const char*, nr_themes> theme_names = {
-    "state pages and flags", "rx entries", "completion entries", "rx index",
-    "completion index",      "tx and fill", "anywhere",          "wrong entries"};
+    "state pages and flags", "rx entries",  "completion entries", "rx index",
+    "completion index",      "tx and fill", "anywhere",           "wrong entries"};
 
 struct Tally {
     std::uint64_t sessions = 0, mutations = 0, violated = 0, sent = 0, received = 0;
@@ -61,13 +61,20 @@ std::vector<Target> targets(NetSession& s, Theme theme) {
                 word_at(map, &s.completion.header->consumer, sizeof(udrv_ring_index)),
                 word_at(map, &s.fill.header->consumer, sizeof(udrv_ring_index)),
                 word_at(map, &s.rx.header->consumer, sizeof(udrv_ring_index))};
-    case rx_entries: return {entries_of(map, s.rx)};
-    case completion_entries: return {entries_of(map, s.completion)};
-    case rx_index: return {word_at(map, &s.rx.header->producer)};
-    case completion_index: return {word_at(map, &s.completion.header->producer)};
-    case kernels_entries: return {entries_of(map, s.tx), entries_of(map, s.fill)};
-    case anywhere: return {{0, s.map.len_bytes()}};
-    default: return {};
+    case rx_entries:
+        return {entries_of(map, s.rx)};
+    case completion_entries:
+        return {entries_of(map, s.completion)};
+    case rx_index:
+        return {word_at(map, &s.rx.header->producer)};
+    case completion_index:
+        return {word_at(map, &s.completion.header->producer)};
+    case kernels_entries:
+        return {entries_of(map, s.tx), entries_of(map, s.fill)};
+    case anywhere:
+        return {{0, s.map.len_bytes()}};
+    default:
+        return {};
     }
 }
 
@@ -76,10 +83,18 @@ void lie(NetSession& s, Random& random) {
     if (random.one_in(2)) {
         udrv_net_rx entry{s.fill.get(s.fill.index).id, random.below(2049), UDRV_NET_RX_EOP, 0, 0};
         switch (random.below(4)) {
-        case 0: entry.id = evil(random, entry.id); break;
-        case 1: entry.len_bytes = evil(random, entry.len_bytes); break;
-        case 2: entry.flags = static_cast<std::uint16_t>(random.word()); break;
-        default: entry.vlan_tci = static_cast<std::uint16_t>(random.word()); break;
+        case 0:
+            entry.id = evil(random, entry.id);
+            break;
+        case 1:
+            entry.len_bytes = evil(random, entry.len_bytes);
+            break;
+        case 2:
+            entry.flags = static_cast<std::uint16_t>(random.word());
+            break;
+        default:
+            entry.vlan_tci = static_cast<std::uint16_t>(random.word());
+            break;
         }
         s.rx.push(entry);
         ++s.fill.index;
@@ -90,8 +105,8 @@ void lie(NetSession& s, Random& random) {
     }
 }
 
-void one_session(const udrv::PciAddress& address, Theme theme, Random& random,
-                 std::uint64_t budget, Tally& tally) {
+void one_session(const udrv::PciAddress& address, Theme theme, Random& random, std::uint64_t budget,
+                 Tally& tally) {
     udrv_net_attach shape = net_shape();
     shape.tx_depth = 64U << random.below(5);
     shape.rx_depth = 64U << random.below(5);
@@ -120,10 +135,7 @@ void one_session(const udrv::PciAddress& address, Theme theme, Random& random,
                 const auto flags = static_cast<std::uint16_t>(
                     (end_of_packet ? UDRV_NET_RX_EOP : 0) | (random.below(8) & 6U) |
                     (random.one_in(16) ? UDRV_NET_RX_DROP : 0));
-                tally.received += s.receive(random.below(max_bytes + 1),
-                                            flags)
-                                      ? 1U
-                                      : 0U;
+                tally.received += s.receive(random.below(max_bytes + 1), flags) ? 1U : 0U;
             }
             if (alone && random.one_in(4) && s.fill.waiting()) {
                 lie(s, random);
@@ -208,18 +220,19 @@ int main(int argc, char** argv) {
         ::waitpid(child, nullptr, 0);
         for (std::size_t n = 0; n < nr_themes; n++) {
             const Tally& t = tallies[n];
-            fmt::print("{:22} {:7} sessions {:10} mutations {:7} violated {:8} sent {:8} received\n",
-                       theme_names[n], t.sessions, t.mutations, t.violated, t.sent, t.received);
+            fmt::print(
+                "{:22} {:7} sessions {:10} mutations {:7} violated {:8} sent {:8} received\n",
+                theme_names[n], t.sessions, t.mutations, t.violated, t.sent, t.received);
         }
         fmt::print("total: {} sessions {} mutations {} violated {} bus errors\n", sum.sessions,
                    sum.mutations, sum.violated, bus_errors.load());
         // What the kernel never reads, or reads as data only, ends no session.
         check_eq("violations by state pages and flags", tallies[harmless].violated, 0);
-        for (const Theme theme : {rx_entries, completion_entries, rx_index, completion_index, lies}) {
-            report(tallies[theme].violated > 0,
-                   fmt::format("violations by {}", theme_names[theme]),
-                   fmt::format("{} of {} sessions", tallies[theme].violated,
-                               tallies[theme].sessions));
+        for (const Theme theme :
+             {rx_entries, completion_entries, rx_index, completion_index, lies}) {
+            report(
+                tallies[theme].violated > 0, fmt::format("violations by {}", theme_names[theme]),
+                fmt::format("{} of {} sessions", tallies[theme].violated, tallies[theme].sessions));
         }
         return failures == 0 ? 0 : 1;
     } catch (const std::exception& error) {

@@ -143,7 +143,7 @@ class Chip {
         reg::tdh.write(regs_, 0);
         reg::tdt.write(regs_, 0);
         reg::rctl.write(regs_, 1U << 1 | 1U << 3 | 1U << 4 | 1U << 15); // on, promiscuous
-        reg::tctl.write(regs_, 1U << 1 | 1U << 3);                     // on, pad
+        reg::tctl.write(regs_, 1U << 1 | 1U << 3);                      // on, pad
         ::usleep(1'500'000); // the model receives nothing for a second after that
     }
     [[nodiscard]] std::byte* frame() const { return data_block_.vaddr; }
@@ -177,9 +177,7 @@ class Chip {
         index_ = (index_ + 1) % ring_entries;
         reg::rdt.write(regs_, index_);
         reg::tdt.write(regs_, index_);
-        return wait_until(200, [&] {
-            return (tx[1] >> 32 & 1) != 0 && (rx[1] >> 32 & 1) != 0;
-        });
+        return wait_until(200, [&] { return (tx[1] >> 32 & 1) != 0 && (rx[1] >> 32 & 1) != 0; });
     }
 
   private:
@@ -248,11 +246,21 @@ int run(const udrv::PciAddress& address, std::uint64_t tries, std::uint64_t seed
         while (true) {
             std::uint64_t place = 0;
             switch (random.below(8)) {
-            case 0: place = random.next() % (2ULL << 30); break; // all memory, and behind it
-            case 1: place = chip.blocks()[random.below(3)] + page_bytes * random.below(64); break;
-            case 2: place = chip.blocks()[random.below(3)] - page_bytes * random.below(64); break;
-            case 3: place = returned[random.below(static_cast<std::uint32_t>(returned.size()))]; break;
-            case 4: place = random.next() >> random.below(32); break;
+            case 0:
+                place = random.next() % (2ULL << 30);
+                break; // all memory, and behind it
+            case 1:
+                place = chip.blocks()[random.below(3)] + page_bytes * random.below(64);
+                break;
+            case 2:
+                place = chip.blocks()[random.below(3)] - page_bytes * random.below(64);
+                break;
+            case 3:
+                place = returned[random.below(static_cast<std::uint32_t>(returned.size()))];
+                break;
+            case 4:
+                place = random.next() >> random.below(32);
+                break;
             default:
                 place = canaries.frames()[random.below(canary_pages)] + random.below(page_bytes);
                 break;
@@ -274,16 +282,16 @@ int run(const udrv::PciAddress& address, std::uint64_t tries, std::uint64_t seed
             writes++;
         }
     }
-    check_eq("an honest transfer afterwards",
-             chip.transfer(chip.frame_addr(), chip.landing_addr()), true);
+    check_eq("an honest transfer afterwards", chip.transfer(chip.frame_addr(), chip.landing_addr()),
+             true);
     check_eq("arrives afterwards", std::memcmp(chip.frame(), chip.landing(), frame_bytes), 0);
     check_eq("words of canaries changed", canaries.changed(), 0);
     check_eq("words of canaries that arrived", stolen, 0);
     const auto bytes = once.bytes();
-    check_eq("bytes changed in memory that was given back",
-             std::count_if(bytes.begin(), bytes.end(),
-                           [](std::byte b) { return b != std::byte{0x77}; }),
-             0);
+    check_eq(
+        "bytes changed in memory that was given back",
+        std::count_if(bytes.begin(), bytes.end(), [](std::byte b) { return b != std::byte{0x77}; }),
+        0);
     fmt::print("total: {} reads {} writes {} not finished\n", reads, writes, stuck);
     return failures == 0 ? 0 : 1;
 }

@@ -37,7 +37,8 @@ int main(int argc, char** argv) {
         regs.write32(irq_raise, 1);
         fmt::print("asserted\n");
         std::fflush(stdout);
-        const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(std::atoi(argv[3]));
+        const auto end =
+            std::chrono::steady_clock::now() + std::chrono::seconds(std::atoi(argv[3]));
         std::uint64_t returns = 0, messages = 1;
         while (std::chrono::steady_clock::now() < end) {
             if (mode == "read") {

@@ -6,8 +6,8 @@
 #include <sys/wait.h>
 
 #include "../hostile_blk.hpp"
-#include "rows.hpp"
 #include "libudrv/error.hpp"
+#include "rows.hpp"
 
 namespace {
 
@@ -89,9 +89,8 @@ void entry_rows(const udrv::PciAddress& address) {
         request.tag = (request.tag + 13) % s.disks[0].depth;
         s.disks[0].complete(request);
     });
-    ends(address, "complete: on another disk", [](BlkSession& s, const auto& request) {
-        s.disks[2].complete(request);
-    });
+    ends(address, "complete: on another disk",
+         [](BlkSession& s, const auto& request) { s.disks[2].complete(request); });
     ends(address, "complete: a generation too old", [](BlkSession& s, auto request) {
         request.generation--;
         s.disks[0].complete(request);
@@ -161,11 +160,13 @@ void attach_rows(const udrv::PciAddress& address) {
     refused("blocks of 64 KiB", EINVAL, [](auto& a) { a.disks[1].logical_block_bytes = 1 << 16; });
     refused("no sector", EINVAL, [](auto& a) { a.disks[1].nr_sectors = 0; });
     refused("2^63 sectors", EINVAL, [](auto& a) { a.disks[1].nr_sectors = 1ULL << 63; });
-    refused("a model without an end", EINVAL, [](auto& a) { std::memset(a.disks[1].model, 'x', 44); });
+    refused("a model without an end", EINVAL,
+            [](auto& a) { std::memset(a.disks[1].model, 'x', 44); });
     refused("units out of order", EINVAL, [](auto& a) { std::swap(a.disks[0], a.disks[1]); });
     refused("unknown flags", EINVAL, [](auto& a) { a.disks[1].flags = 1U << 31; });
     refused("a vector that is not there", EINVAL, [](auto& a) { a.vector = 31; });
-    refused("another disk in the old one's place", ESTALE, [](auto& a) { a.disks[1].nr_sectors += 8; });
+    refused("another disk in the old one's place", ESTALE,
+            [](auto& a) { a.disks[1].nr_sectors += 8; });
     refused("another serial", ESTALE, [](auto& a) { a.disks[1].serial[0] = 'X'; });
 }
 
@@ -177,7 +178,8 @@ void stale_row(const udrv::PciAddress& address) {
     constexpr std::uint64_t secret = 0x5ec2e75ec2e75ec2;
     const pid_t child = ::fork(); // leaves its memory behind
     if (child == 0) {
-        void* at = ::mmap(nullptr, 4 * bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        void* at =
+            ::mmap(nullptr, 4 * bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (at != MAP_FAILED) {
             auto* words = static_cast<std::uint64_t*>(at);
             std::fill(words, words + 4 * bytes / 8, secret);

@@ -14,8 +14,8 @@
 #include <sys/socket.h>
 
 #include "../hostile_net.hpp"
-#include "rows.hpp"
 #include "libudrv/error.hpp"
+#include "rows.hpp"
 
 namespace {
 
@@ -37,10 +37,11 @@ void ends(const udrv::PciAddress& address, const std::string& name, const std::s
     const auto counted = attribute(address, "violations") - violations;
     const int lines = log.count(fmt::format("broke the protocol: {}", reason));
     const bool good = over && refused && counted >= 1 && lines == 1 && bus_errors > before;
-    report(good, name,
-           good ? reason
-                : fmt::format("over {}, calls refused {}, {} violations, {} lines '{}', {} bus errors",
-                              over, refused, counted, lines, reason, bus_errors - before));
+    report(
+        good, name,
+        good ? reason
+             : fmt::format("over {}, calls refused {}, {} violations, {} lines '{}', {} bus errors",
+                           over, refused, counted, lines, reason, bus_errors - before));
 }
 
 /// One attempt that a session survives; `outcome` says what came of it.
@@ -153,8 +154,7 @@ void entry_rows(const udrv::PciAddress& address) {
     receives("receive: 4 GiB", [](udrv_net_rx& rx, NetSession&) { rx.len_bytes = ~0U; });
     receives("receive: another buffer", [](udrv_net_rx& rx, NetSession&) { rx.id++; });
     receives("receive: a buffer of long ago", [](udrv_net_rx& rx, NetSession&) { rx.id -= 256; });
-    receives("receive: unknown flags",
-             [](udrv_net_rx& rx, NetSession&) { rx.flags |= 1U << 4; });
+    receives("receive: unknown flags", [](udrv_net_rx& rx, NetSession&) { rx.flags |= 1U << 4; });
     ends(address, "receive: the same buffer twice", buffer, [](NetSession& s) {
         s.receive(60);
         s.rx.push({s.fill.get(s.fill.index - 1).id, 60, UDRV_NET_RX_EOP, 0, 0});
@@ -162,17 +162,18 @@ void entry_rows(const udrv::PciAddress& address) {
 }
 
 void packet_rows(const udrv::PciAddress& address) {
-    survives(address, "receive: a packet that never ends is dropped and counted", [](NetSession& s) {
-        const auto errors = statistic(s, "rx_errors");
-        for (int n = 0; n < 200; n++) {
-            s.receive(100, 0);
-            (void)s.publish();
-        }
-        s.receive(100);
-        (void)s.publish();
-        const auto more = statistic(s, "rx_errors") - errors;
-        return fmt::format("{}{} errors", more == 1 ? "" : "!", more);
-    });
+    survives(address, "receive: a packet that never ends is dropped and counted",
+             [](NetSession& s) {
+                 const auto errors = statistic(s, "rx_errors");
+                 for (int n = 0; n < 200; n++) {
+                     s.receive(100, 0);
+                     (void)s.publish();
+                 }
+                 s.receive(100);
+                 (void)s.publish();
+                 const auto more = statistic(s, "rx_errors") - errors;
+                 return fmt::format("{}{} errors", more == 1 ? "" : "!", more);
+             });
     survives(address, "receive: no bytes, one byte, 13 bytes are errors", [](NetSession& s) {
         const auto errors = statistic(s, "rx_errors");
         for (const std::uint32_t bytes : {0U, 1U, 13U}) {
@@ -255,18 +256,19 @@ std::size_t ethtool_names(const NetSession& s, std::size_t& unprintable) {
 }
 
 void state_rows(const udrv::PciAddress& address) {
-    survives(address, "state: 4 billion counters with names of control characters", [](NetSession& s) {
-        std::memset(s.published->stat_names, 0x1b, sizeof(s.published->stat_names));
-        s.published->nr_stats = ~0U;
-        s.published->speed_mbps = ~0U;
-        s.link(true);
-        (void)s.publish();
-        std::size_t unprintable = 0;
-        const std::size_t names = ethtool_names(s, unprintable);
-        return fmt::format("{}{} names, {} characters that a terminal obeys",
-                           names == UDRV_NET_MAX_STATS && unprintable == 0 ? "" : "!", names,
-                           unprintable);
-    });
+    survives(address, "state: 4 billion counters with names of control characters",
+             [](NetSession& s) {
+                 std::memset(s.published->stat_names, 0x1b, sizeof(s.published->stat_names));
+                 s.published->nr_stats = ~0U;
+                 s.published->speed_mbps = ~0U;
+                 s.link(true);
+                 (void)s.publish();
+                 std::size_t unprintable = 0;
+                 const std::size_t names = ethtool_names(s, unprintable);
+                 return fmt::format("{}{} names, {} characters that a terminal obeys",
+                                    names == UDRV_NET_MAX_STATS && unprintable == 0 ? "" : "!",
+                                    names, unprintable);
+             });
     survives(address, "state: a generation that stays odd keeps what was", [](NetSession& s) {
         s.link(true);
         (void)s.publish();
@@ -294,25 +296,26 @@ void state_rows(const udrv::PciAddress& address) {
         const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(
             std::chrono::steady_clock::now() - begun);
         mutator.stop();
-        return fmt::format("{}{} names in {} ms against {} changes, {} that a terminal obeys",
-                           names == 500 * UDRV_NET_MAX_STATS && took.count() < 20'000 &&
-                                   unprintable == 0
-                               ? ""
-                               : "!",
-                           names, took.count(), mutator.count(), unprintable);
+        return fmt::format(
+            "{}{} names in {} ms against {} changes, {} that a terminal obeys",
+            names == 500 * UDRV_NET_MAX_STATS && took.count() < 20'000 && unprintable == 0 ? ""
+                                                                                           : "!",
+            names, took.count(), mutator.count(), unprintable);
     });
-    survives(address, "state: what it writes to the desired state is not believed", [](NetSession& s) {
-        std::memset(s.desired, 0xff, sizeof(*s.desired));
-        const std::string up = fmt::format("ip link set {} mtu 1404", s.layout.name);
-        const int status = std::system(up.c_str());
-        const bool good = status == 0 && s.desired->mtu == 1404 && s.desired->up == 1 &&
-                          s.desired->nr_multicast <= UDRV_NET_MAX_MULTICAST &&
-                          (s.desired->generation & 1) == 0;
-        return fmt::format("{}mtu {}, generation {}", good ? "" : "!", s.desired->mtu,
-                           s.desired->generation);
-    });
+    survives(address, "state: what it writes to the desired state is not believed",
+             [](NetSession& s) {
+                 std::memset(s.desired, 0xff, sizeof(*s.desired));
+                 const std::string up = fmt::format("ip link set {} mtu 1404", s.layout.name);
+                 const int status = std::system(up.c_str());
+                 const bool good = status == 0 && s.desired->mtu == 1404 && s.desired->up == 1 &&
+                                   s.desired->nr_multicast <= UDRV_NET_MAX_MULTICAST &&
+                                   (s.desired->generation & 1) == 0;
+                 return fmt::format("{}mtu {}, generation {}", good ? "" : "!", s.desired->mtu,
+                                    s.desired->generation);
+             });
     survives(address, "state: need_wakeup of the kernel overwritten", [](NetSession& s) {
-        Mutator mutator(s.map.data(), {word_at(s.map.data(), s.wakeup, sizeof(*s.wakeup))}, 1, ~0ULL);
+        Mutator mutator(s.map.data(), {word_at(s.map.data(), s.wakeup, sizeof(*s.wakeup))}, 1,
+                        ~0ULL);
         std::uint32_t packets = 0;
         for (int n = 0; n < 2000; n++) {
             for (std::uint32_t id = 0; s.take(id); packets++) {
@@ -329,8 +332,8 @@ void state_rows(const udrv::PciAddress& address) {
     again.arg = reinterpret_cast<std::uintptr_t>(&shape);
     check_errno("attach: twice", ::ioctl(s.device.fd(), UDRV_IOC_ATTACH, &again), EBUSY);
     check_errno("map: longer than the rings",
-                ::mmap(nullptr, s.layout.map_bytes + page_bytes, PROT_READ, MAP_SHARED, s.device.fd(),
-                       static_cast<off_t>(UDRV_MMAP_PORT)) == MAP_FAILED
+                ::mmap(nullptr, s.layout.map_bytes + page_bytes, PROT_READ, MAP_SHARED,
+                       s.device.fd(), static_cast<off_t>(UDRV_MMAP_PORT)) == MAP_FAILED
                     ? -1
                     : 0,
                 EINVAL);
