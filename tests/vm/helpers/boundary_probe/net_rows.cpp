@@ -138,8 +138,13 @@ void entry_rows(const udrv::PciAddress& address) {
     });
     completes("complete: the second before the first", [](NetSession& s) {
         std::uint32_t first = 0, second = 0;
-        if (s.take_within(3000, first) && s.take_within(3000, second)) {
-            s.complete(second);
+        for (int n = 0; n < 30 && s.take_within(3000, first); n++) {
+            // A fresh queue is given one at a time, until some are completed.
+            if (s.take_within(100, second)) {
+                s.complete(second);
+                break;
+            }
+            s.complete(first);
         }
     });
     completes("complete: unknown flags", [](NetSession& s) {
