@@ -38,11 +38,18 @@ struct BlkCompletion {
 
 using BlkClock = std::chrono::steady_clock;
 
+/// What a person should hear of, all since the start.
+struct BlkTroubles {
+    std::uint64_t timeouts = 0; ///< commands that did not end in time
+    std::uint64_t resets = 0;   ///< of a port or channel, to get it going again
+};
+
 /// Order of the calls: construct (resets the controller, finds and identifies
 /// the disks; throws std::system_error if the controller does not answer), then
 /// the data path from one thread, stop() at the end. No function of the data path
 /// allocates, throws or blocks; waits for the hardware that take long (resets
-/// during error recovery) are steps of a state machine driven by tick().
+/// during error recovery) are steps of a state machine driven by tick(). Optional:
+/// `BlkTroubles troubles() const`, which the service loop looks at after tick().
 template <typename C>
 concept BlkChip = requires(C chip, const C const_chip, std::uint32_t disk,
                            std::span<const BlkSubmission> submissions,

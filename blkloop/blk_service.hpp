@@ -113,7 +113,7 @@ class BlkService : public ServiceLoop<BlkService<C>> {
 
     [[nodiscard]] std::optional<Milliseconds> timeout() {
         const BlkClock::time_point now = BlkClock::now();
-        const BlkClock::time_point next = chip_.tick(now);
+        const BlkClock::time_point next = tick(now);
         if (next == BlkClock::time_point::max()) {
             return std::nullopt;
         }
@@ -126,13 +126,29 @@ class BlkService : public ServiceLoop<BlkService<C>> {
         }
         // A disk that keeps the loop busy must not hold up another one's recovery:
         // the loop comes here several times a second even then.
-        (void)chip_.tick(BlkClock::now());
+        (void)tick(BlkClock::now());
+    }
+
+    /// The chip's clock, and a line for people when it had to give up a command.
+    BlkClock::time_point tick(BlkClock::time_point now) {
+        const BlkClock::time_point next = chip_.tick(now);
+        if constexpr (requires { chip_.troubles(); }) {
+            const BlkTroubles troubles = chip_.troubles();
+            if (troubles.timeouts != seen_.timeouts) {
+                this->reporter_.log(spdlog::level::warn,
+                                    "commands that timed out: {}, resets: {} so far",
+                                    troubles.timeouts, troubles.resets);
+            }
+            seen_ = troubles;
+        }
+        return next;
     }
 
     void stop() { chip_.stop(); }
 
     C& chip_;
     BlkPort& port_;
+    BlkTroubles seen_;
     std::array<BlkCompletion, batch> done_{};
     std::array<udrv_blk_completion, batch> entries_{};
     std::array<BlkSubmission, batch> requests_{};

@@ -6,6 +6,8 @@
 #include <csignal>
 #include <exception>
 
+#include <unistd.h>
+
 #include "libudrv/error.hpp"
 
 namespace udrv {
@@ -13,12 +15,11 @@ namespace udrv {
 namespace {
 
 constexpr unsigned queue_entries = 128;
-constexpr std::size_t max_sources = queue_entries / 2 - 2; // a read and a write each
+constexpr std::size_t max_sources = queue_entries / 2 - 2; // a read and a cancel each
 
 // user_data of a request: an IRQ file's number, or one of these.
 constexpr std::uint64_t tag_signal = std::uint64_t{1} << 32;
-constexpr std::uint64_t tag_publish = std::uint64_t{2} << 32;
-constexpr std::uint64_t tag_cancel = std::uint64_t{3} << 32;
+constexpr std::uint64_t tag_cancel = std::uint64_t{2} << 32;
 
 constexpr std::uint32_t publish_word = 1;
 
@@ -57,9 +58,9 @@ bool EventLoop::set_up(unsigned flags, bool restrict_operations) {
 }
 
 bool EventLoop::restrict_and_enable() {
-    std::array<io_uring_restriction, 4> allowed{};
+    std::array<io_uring_restriction, 3> allowed{};
     std::size_t n = 0;
-    for (const auto operation : {IORING_OP_READ, IORING_OP_WRITE, IORING_OP_ASYNC_CANCEL}) {
+    for (const auto operation : {IORING_OP_READ, IORING_OP_ASYNC_CANCEL}) {
         allowed[n].opcode = IORING_RESTRICTION_SQE_OP;
         allowed[n++].sqe_op = static_cast<__u8>(operation);
     }
@@ -105,7 +106,7 @@ void EventLoop::add_signals(std::initializer_list<int> numbers) {
 }
 
 io_uring_sqe& EventLoop::next_entry() {
-    // The queue has room for a read and a write of every source, and each wait
+    // The queue has room for a read and a cancel of every source, and each wait
     // submits all of it.
     io_uring_sqe* entry = io_uring_get_sqe(&ring_);
     if (entry == nullptr) {
@@ -123,9 +124,11 @@ void EventLoop::arm(bool publish) {
             io_uring_sqe_set_data64(&entry, n);
             source.armed = true;
         } else if (publish && source.publishes) {
-            io_uring_sqe& entry = next_entry();
-            io_uring_prep_write(&entry, source.fd, &publish_word, sizeof(publish_word), 0);
-            io_uring_sqe_set_data64(&entry, tag_publish);
+            // Not through the ring: io_uring does not write at once to a file that can
+            // be polled and has no write_iter, it waits until poll says writable, which
+            // an IRQ file never does. A session that is over is what the read reports.
+            const ssize_t written = ::write(source.fd, &publish_word, sizeof(publish_word));
+            static_cast<void>(written);
         }
     }
     if (signals_ && !signals_armed_) {

@@ -50,8 +50,8 @@ class EventLoop {
 
     /// Sleeps until something happens or `timeout` passes (zero: only looks; none:
     /// for ever). A read of an IRQ file that is armed now publishes the rings; one
-    /// that is still pending from an earlier wait does not, and with `publish` a
-    /// write goes with the same call. Throws Error (ENODEV) when a session is over.
+    /// that is still pending from an earlier wait does not, and with `publish` the
+    /// file is written first: one more system call. Throws Error (ENODEV) when a session is over.
     Wakeup wait(std::optional<std::chrono::nanoseconds> timeout, bool publish);
 
     /// The counts of an IRQ file since the last take().

@@ -48,6 +48,14 @@ class Ahci {
     [[nodiscard]] std::size_t reap(std::span<BlkCompletion> completions);
     [[nodiscard]] BlkClock::time_point tick(BlkClock::time_point now);
     void stop();
+    [[nodiscard]] BlkTroubles troubles() const {
+        BlkTroubles sum;
+        for (const auto& port : ports_) {
+            sum.timeouts += port->counters().timeouts;
+            sum.resets += port->counters().resets;
+        }
+        return sum;
+    }
 
     /// What set-up found on the ports that have no usable disk, a sentence each.
     [[nodiscard]] std::span<const std::string> notes() const { return notes_; }

@@ -47,6 +47,14 @@ class Ide {
     [[nodiscard]] std::size_t reap(std::span<BlkCompletion> completions);
     [[nodiscard]] BlkClock::time_point tick(BlkClock::time_point now);
     void stop();
+    [[nodiscard]] BlkTroubles troubles() const {
+        BlkTroubles sum;
+        for (const Channel& channel : channels_) {
+            sum.timeouts += channel.counters().timeouts;
+            sum.resets += channel.counters().resets;
+        }
+        return sum;
+    }
 
     /// What set-up found that is not a usable disk, a sentence each.
     [[nodiscard]] std::span<const std::string> notes() const { return notes_; }

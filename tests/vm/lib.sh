@@ -23,7 +23,27 @@ guest() {
     [ "$status" = 0 ] || failed=$((failed + 1))
 }
 
+# check NAME COMMAND...: something that the host sees; the end of its output is shown.
+check() {
+    local name=$1 output
+    shift
+    if output=$("$@" 2>&1); then
+        echo "ok host: $name${output:+ ($(tail -n 1 <<<"$output"))}"
+    else
+        echo "FAIL host: $name: $(tail -n 3 <<<"$output")"
+        failed=$((failed + 1))
+    fi
+}
+not() { ! "$@"; }
+
 finish() {
-    [ "$failed" = 0 ] || { echo "FAIL: $failed machines"; exit 1; }
+    [ "$failed" = 0 ] || { echo "FAIL: $failed in all"; exit 1; }
     exit 0
+}
+
+# monitor_options DIR: of scripts/vm, so that the guest has QEMU's monitor (see
+# guest/disk_lib.sh). DIR is for a socket, through which QEMU talks to itself.
+monitor_options() {
+    echo "-chardev socket,id=mon0,path=$1/monitor,server=on,wait=off -mon chardev=mon0,mode=readline" \
+        "-chardev socket,id=mon1,path=$1/monitor -device virtserialport,chardev=mon1,name=udrv.monitor"
 }

@@ -1,59 +1,119 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# usage: disk.sh DRIVER BDF [full]
-# A disk driven by a user process does what a disk does.
+# usage: disk.sh DRIVER BDF KERNEL-DRIVER IMAGES
+# Two disks on one controller, driven by a user process, do what disks do. IMAGES is a
+# folder of the host's with the image of the second one, which the host looks at
+# afterwards; see disk_test.sh.
 . tests/vm/guest/lib.sh
+. tests/vm/guest/disk_lib.sh
 driver=$1
 bdf=$2
-disk=/dev/udb0
-mnt=/tmp/mnt
+kernel_driver=$3
+images=$4
+disk=/dev/udb0  # two file systems, a part for random writes, scratch
+second=/dev/udb1 # random writes
+. "$images/layout"
 
-start_disk() {
-    "$udrv" run "$driver" "$bdf" >/tmp/disk.out 2>/tmp/disk.err &
-    driver_pid[$bdf]=$!
-    wait_for 40 grep -q ready /tmp/disk.out || { tail -n 3 /tmp/disk.err; return 1; }
-}
-# Random writes of many sizes, each block with its own checksum, read back.
-verify() { # ENGINE DEPTH SIZE OPTION...
-    fio --name=v --filename=$disk --ioengine="$1" --iodepth="$2" --rw=randwrite --bsrange=512-1m \
-        --blockalign=512 --size="$3" --verify=crc32c --verify_fatal=1 --do_verify=1 \
-        --randrepeat=0 --output-format=terse "${@:4}"
-}
-tree_sum() { (cd "$1" && find . -type f -exec sha256sum {} + | sort | sha256sum); }
+start() { start_disk "$driver" $bdf; }
+allocated() { command stat -c %b "$images/second"; } # in units of 512 bytes
 
-insmod "$build/modules/udrv.ko"
-insmod "$build/modules/udrv_blk.ko"
+phase 'bad input'
+load_disk_modules
+# refused NAME DRIVER BDF PATTERN...: status 1, one line with all of them
+refused() {
+    "$udrv" bind "$3" 2>/dev/null
+    timeout 60 "$udrv" run "$2" "$3" >/tmp/refused.out 2>/tmp/refused.err
+    check_eq "$1: status, lines, output" "$? $(wc -l </tmp/refused.err) $(wc -c </tmp/refused.out)" '1 1 0'
+    for pattern in "${@:4}"; do
+        check "$1: $(cat /tmp/refused.err)" grep -qE "^udrv: .*$pattern" /tmp/refused.err
+    done
+    check_eq "$1: nothing left" "$(attr state "$3") $(attr pinned_bytes "$3") $(bus_master "$3")" 'idle 0 0'
+    check "$1: unbind" "$udrv" unbind "$3"
+}
+if [ "$driver" = ahci ]; then
+    refused 'no disk, and a CD drive' ide 0000:00:01.1 'find|look' 'none on either channel' 'ATAPI'
+else
+    refused 'no disk' ahci 0000:00:15.0 'find a disk' 'none on its 6 ports'
+    refused 'a CD drive' ahci 0000:00:16.0 'port 2: an ATAPI device'
+fi
+
+phase "the kernel's driver, for comparison"
+modprobe sd_mod
+modprobe $kernel_driver
+echo $bdf >/sys/bus/pci/drivers_probe
+check "$kernel_driver: a disk" wait_for 20 kernel_disk $bdf 2
+speed_header
+speed $kernel_driver "$(kernel_disk $bdf 2)"
+speed $kernel_driver "$(kernel_disk $bdf 2)"
+
 require 'bind' "$udrv" bind $bdf
-require 'start' start_disk
+require 'start' start
 mark_kernel_log
-check 'the disk is there when the driver says ready' test -b $disk
+speed udrv $second
+speed udrv $second
+check 'the counters' write_stats $bdf
+echo "each request of these: $(stat system_calls_per_request) system calls," \
+    "$(stat interrupts_per_request) interrupts, $(stat context_switches_per_request) context switches"
+
+phase 'what it is'
+check 'both disks are there when the driver says ready' test -b $disk -a -b $second
 check_eq 'lsblk: model' "$(lsblk -dno MODEL $disk | xargs)" 'QEMU HARDDISK'
-check_eq 'lsblk: serial' "$(lsblk -dno SERIAL $disk)" udrv0
-check_ge 'status names it' "$("$udrv" status --json | grep -c '"udb0"')" 1
+check_eq 'lsblk: serials' "$(lsblk -dno SERIAL $disk $second | xargs)" 'udrv0 udrv1'
+check_eq 'status names both' "$("$udrv" status --json | tr -d ' \n' | grep -o '"names":\[[a-z0-9",]*\]')" \
+    '"names":["udb0","udb1"]'
 check_eq 'no driver of the kernel has it' "$(basename "$(readlink /sys/bus/pci/devices/$bdf/driver)")" udrv
 
-phase 'direct I/O, checked block by block'
-check 'libaio, depth 1' verify libaio 1 4M --direct=1
-check 'libaio, depth 32' verify libaio 32 16M --direct=1
-check 'io_uring, depth 32' verify io_uring 32 8M --direct=1
-check 'through the page cache' verify psync 1 8M --fsync=64
+phase 'written and verified, block by block'
+for engine in libaio io_uring; do
+    check "$engine, depth 1" verify $disk $engine 1 4M --direct=1
+    check "$engine, depth 32" verify $disk $engine 32 16M --direct=1
+done
+check 'page cache, fsync' verify $disk psync 1 8M --fsync=64
+check 'page cache, depth 32' verify $disk io_uring 32 16M
+
+phase 'discard and zeroes'
+dd if=/dev/urandom of=$second bs=1M count=32 oflag=direct status=none
+full=$(allocated)
+check_ge 'the image has grown: sectors' "$full" 65536
+check 'blkdiscard' blkdiscard -o 0 -l 16M $second
+check_ge 'discard reaches the image: sectors it lost' $((full - $(allocated))) 32768
+check 'reads back zeroes' cmp -n 16M $second /dev/zero
+check 'but only there' not cmp -s -n 4096 -i 16M:0 $second /dev/zero
+check 'write zeroes' blkdiscard -z -o 16M -l 8M $second
+drop_caches
+check 'reads back zeroes' cmp -n 8M -i 16M:0 $second /dev/zero
+check 'but only there' not cmp -s -n 4096 -i 24M:0 $second /dev/zero
+check 'sfdisk' sfdisk -q $second <<<$'type=83\n'
+check 'partition' wait_for 10 test -b ${second}p1
+check 'mkfs' mkfs.ext4 -qF ${second}p1
+check 'mount' mount ${second}p1 $mnt
+dd if=/dev/urandom of=$mnt/file bs=1M count=32 conv=fsync status=none
+full=$(allocated)
+rm $mnt/file
+sync
+check 'fstrim' fstrim $mnt
+check_ge 'fstrim reaches the image: sectors it lost' $((full - $(allocated))) 60000
+check 'umount' umount $mnt
+check 'all of it discarded' blkdiscard -f $second
+check_le 'the image is empty: sectors' "$(allocated)" 64
 
 phase 'partitions and filesystems'
-check 'sfdisk' sfdisk -q $disk <<<$'size=96M,type=83\ntype=83\n'
-check 'partitions appear' wait_for 10 test -b ${disk}p2
-mkdir -p $mnt /tmp/tree
-cp -r drivers libudrv /tmp/tree/
-head -c 8M /dev/urandom >/tmp/tree/random
-for fs in ext4 ${3:+xfs}; do
+check 'sfdisk' sfdisk -q $disk <<<"$layout"
+check 'partitions appear' wait_for 10 test -b ${disk}p4
+make_tree
+cp $tree/random "$images/random"
+for fs in ext4 xfs; do
     part=${disk}p1
-    [ $fs = ext4 ] || { part=$disk; check 'room for xfs' wipefs -qa $disk; }
+    [ $fs = ext4 ] || part=${disk}p2
     modprobe $fs 2>/dev/null
-    check "mkfs.$fs" mkfs.$fs -q $([ $fs = xfs ] && echo -f) $part
+    wipefs -qa $part
+    check "mkfs.$fs" mkfs.$fs -q $part
     check "$fs: mount" mount $part $mnt
-    check "$fs: copy" cp -r /tmp/tree/. $mnt/
+    check "$fs: copy" cp -r $tree $mnt/
     check "$fs: umount" umount $mnt
+    drop_caches
     check "$fs: mount again" mount $part $mnt
-    check_eq "$fs: same tree" "$(tree_sum $mnt)" "$(tree_sum /tmp/tree)"
+    check_eq "$fs: same tree" "$(tree_sum $mnt/tree)" "$(tree_sum $tree)"
     if [ $fs = ext4 ]; then
         err=$("$udrv" unbind $bdf 2>&1)
         check_eq 'unbind while mounted is refused' "$?" 1
@@ -63,26 +123,68 @@ for fs in ext4 ${3:+xfs}; do
     if [ $fs = ext4 ]; then check 'fsck' fsck.ext4 -fn $part; else check 'xfs_repair' xfs_repair -n $part; fi
 done
 
-phase 'the driver dies under load, the disk does not'
-fio --name=k --filename=$disk --ioengine=libaio --iodepth=8 --direct=1 --rw=randwrite --bs=4k --size=16M \
-    --verify=crc32c --verify_fatal=1 --do_verify=1 --loops=${4:-6} --output=/tmp/fio.out &
-load=$!
+phase 'the root file system is on it'
+check 'mount' mount ${disk}p1 $mnt
+make_root $mnt
+work_in_root $mnt >/tmp/root.out 2>&1 &
+root=$!
+check 'a program from it runs' wait_for 30 test -s $mnt/tmp/rounds
+stop_driver $bdf KILL
+require 'the driver dies and starts again' start
+rounds=$(cat $mnt/tmp/rounds)
+check 'the work goes on' wait_for 30 not grep -qx "$rounds" $mnt/tmp/rounds
+touch $mnt/tmp/enough
+wait $root
+check_eq 'all that was read back is what was written' "$? $(cat /tmp/root.out)" '0 '
+check_eq 'its root' "$(grep ' / ' $mnt/tmp/mounts)" "${disk}p1 / ext4"
+check_eq 'nothing else is mounted there' "$(grep -cvE ' (/|/proc|/dev) ' $mnt/tmp/mounts)" 0
+check_eq 'its program' "$(cat $mnt/tmp/exe)" /bin/busybox
+check 'the driver lives' alive ${driver_pid[$bdf]}
+check 'umount' umount $mnt
+
+phase 'both disks at once, and the driver dies under load'
+probe() { # DISK FIRST SECTORS SEED STEPS
+    "$helpers/disk_probe" write "$1" "$2" "$3" "$4" "$5" direct || echo "status $?"
+}
+probe $disk $part3 >/tmp/probe0.out &
+load0=$!
+probe $second $whole >/tmp/probe1.out &
+load1=$!
 kills=0
-while sleep 1 && alive $load && [ $kills -lt 5 ]; do
+while sleep 0.7 && { alive $load0 || alive $load1; } && [ $kills -lt 5 ]; do
     stop_driver $bdf KILL
     kills=$((kills + 1))
     check_eq "kill $kills: nothing pinned, bus mastering off" "$(attr pinned_bytes) $(bus_master)" '0 0'
-    require "kill $kills: a successor starts" start_disk
+    require "kill $kills: a successor starts" start
 done
-check_ge 'kills under load' $kills 1
-wait $load
-check_eq 'fio: no error, every block as written' "$? $(grep -c 'err= 0' /tmp/fio.out)" '0 1'
+check_ge 'kills under load' $kills 2
+wait $load0 $load1
+check_eq 'no write failed' "$(cat /tmp/probe0.out /tmp/probe1.out)" ''
+drop_caches
+check 'the first reads back' "$helpers/disk_probe" check $disk $part3
+check 'the second reads back' "$helpers/disk_probe" check $second $whole
 
-phase 'planned end'
+phase 'planned end and a new start'
 check 'SIGTERM ends the driver with status 0' stop_driver $bdf
-check 'unbind' "$udrv" unbind $bdf
-check 'the disk is gone' not test -b $disk
-check 'rmmod' rmmod udrv_blk udrv
+require 'start' start
 check_eq 'no other kernel message in all of it' \
-    "$(new_kernel_messages | grep -vE ' udb0:| (EXT4-fs|XFS|SGI XFS|loop|raid6|xor:|JFS|random:)' | head -n 3)" ''
+    "$(new_kernel_messages | grep -vE ' udb[01]:| (EXT4-fs|XFS|SGI XFS|loop|raid6|xor:|JFS|random:)|drop_caches' | head -n 3)" ''
+
+phase 'unbind by force while mounted'
+check 'mkfs' mkfs.ext4 -q ${disk}p4
+check 'mount' mount ${disk}p4 $mnt
+dd if=/dev/zero of=$mnt/file bs=1M count=100 conv=fsync >/tmp/dd.out 2>&1 &
+load=$!
+sleep 0.5
+check 'unbind --force' timeout 60 "$udrv" unbind --force $bdf
+wait $load
+check_eq 'a write under way fails: status' $? 1
+check 'the disks are gone' not test -b $disk -o -b $second
+drop_caches
+check 'reading fails' not cat $mnt/file
+{ wait ${driver_pid[$bdf]}; } 2>/dev/null
+check_eq 'the driver says why, in one line' \
+    "$? $(wc -l </tmp/driver-$bdf.err) $(grep -c 'unbound' /tmp/driver-$bdf.err)" '1 1 1'
+check 'umount' timeout 60 umount $mnt
+check 'rmmod' rmmod udrv_blk udrv
 summary
