@@ -103,7 +103,10 @@ def net_aims(results, smp):
     for config, at_least in (("tap", 2.0), ("reflect", None)):
         other = echo_peaks(results, base, config)
         if user and other:
-            yield Aim(smp, f"UDP echo peak against {net.LABELS[config]}", ratio_of(user[0], other[0]), at_least=at_least)
+            highest = keys_below(results, f"{base}/{config}")[-1]
+            kept_up = other[1] >= 0.98 * results.get(f"{base}/{config}/{highest}/offered_per_s")["median"]
+            yield Aim(smp, f"UDP echo peak against {net.LABELS[config]}", ratio_of(user[0], other[0]), at_least=at_least,
+                      remark="which kept up with the highest load" if kept_up else "")
 
 
 def overload(results, smp, base, user):
