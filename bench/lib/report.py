@@ -240,8 +240,9 @@ def write_summary(document, out):
     busy = stolen(results)
     if busy and busy["median"] > 5:
         lines += [f"This machine was busy with other work: a virtual CPU that could have run waited "
-                  f"{busy['median']:.0f}% of the time (up to {busy['high']:.0f}% at one point). Rates at overload and "
-                  "their ratios are less certain than their spread says.", ""]
+                  f"{busy['median']:.0f}% of the time (up to {busy['high']:.0f}% at one point). The peaks of the ratios "
+                  "are corrected for that (see sustained/s); latencies and disks are not."
+                  + (" Measure again on an idle machine." if busy["median"] > 20 else ""), ""]
     lines += ["### Ratios user-level / in-kernel, medians of the rounds", ""]
     lines += table(["CPUs", "what", "ratio", "rounds", "aim", ""], rows)
     for smp in document["smp"]:
