@@ -54,6 +54,8 @@ template <typename C>
 concept BlkChip = requires(C chip, const C const_chip, std::uint32_t disk,
                            std::span<const BlkSubmission> submissions,
                            std::span<BlkCompletion> completions, BlkClock::time_point now) {
+    // reap() without interrupt() before it may find something.
+    { C::completes_in_memory } -> std::convertible_to<bool>;
     // What was found; constant after construction, in the order of their units.
     // The out fields are zero. Empty: no disk.
     { const_chip.disks() } -> std::same_as<std::span<const udrv_blk_disk>>;

@@ -13,6 +13,7 @@
 #include "libudrv/driver.hpp"
 #include "libudrv/memory_lock.hpp"
 #include "libudrv/ready_line.hpp"
+#include "libudrv/sandbox.hpp"
 
 namespace udrv {
 
@@ -32,6 +33,7 @@ int serve_blk(DriverContext& context, C& chip, std::uint32_t nr_vectors = 1) {
     Reporter reporter({std::string(context.driver.name), device.address().str(), port.names()},
                       context.options.stats_path);
     BlkService<C> service(chip, port, *waiter, reporter, usable_cpus());
+    service.watched_by(context.heartbeat);
 
     std::string disks;
     std::vector<std::string> files;
@@ -46,6 +48,9 @@ int serve_blk(DriverContext& context, C& chip, std::uint32_t nr_vectors = 1) {
                               fmt::format("{}: {} at {} ready, {}pid {}", port.names(),
                                           context.driver.name, device.address().str(), disks,
                                           ::getpid()));
+        if (context.options.sandbox) {
+            enter_sandbox();
+        }
         service.run();
     }
     if (!context.options.stats_path.empty()) {

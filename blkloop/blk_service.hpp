@@ -42,7 +42,7 @@ class BlkService : public ServiceLoop<BlkService<C>> {
     /// Nothing is owned; everything outlives the service. `cpus` is what the
     /// process may run on: with one, it never polls.
     BlkService(C& chip, BlkPort& port, Waiter& waiter, Reporter& reporter, unsigned cpus)
-        : Loop(waiter, reporter, cpus, port.sleep, port.kernel), chip_(chip), port_(port) {}
+        : Loop(waiter, reporter, cpus, port.sleep, port.kernel, true), chip_(chip), port_(port) {}
 
     /// One bounded look at everything; true if anything moved. Returning what is
     /// done goes first: it makes the room that the rest needs.
@@ -105,6 +105,13 @@ class BlkService : public ServiceLoop<BlkService<C>> {
         queue.submission.release(taken);
         counters_.requests += count;
         return taken;
+    }
+
+    /// A disk that is read one block at a time is never busy, and each sleep costs it
+    /// two wakeups. Polling finds the next request; the end of one that is under way
+    /// only where the chip writes it to memory.
+    [[nodiscard]] bool worth_polling() const {
+        return C::completes_in_memory || counters_.requests == counters_.completions;
     }
 
     /// All there is, is in the rings.

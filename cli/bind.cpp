@@ -75,12 +75,10 @@ class Rollback {
     bool committed_ = false;
 };
 
-void warn_without_iommu(const System& system, const PciAddress& address) {
-    if (read_line(system.device(address) / "udrv/iommu") != "1") {
-        fmt::print(stderr,
-                   "udrv: warning: no IOMMU confines {}: whoever drives it can read and write all "
-                   "memory of this machine\n",
-                   address.str());
+void refuse_unconfined(const std::string& reason, const std::string& tried) {
+    if (!reason.empty()) {
+        throw_error(EPERM, tried, reason + ", so its driver could reach all memory",
+                    "--unsafe-no-iommu if you trust the driver like the kernel");
     }
 }
 
@@ -96,7 +94,28 @@ void wait_for_node(const System& system, const PciAddress& address) {
 
 } // namespace
 
-void bind(const System& system, const PciAddress& address, bool force) {
+std::string unconfined(const System& system, const PciAddress& address) {
+    const fs::path group = system.device(address) / "iommu_group";
+    const std::string type = read_line(group / "type");
+    if (type.empty()) {
+        return "no IOMMU confines it";
+    }
+    if (type == "DMA-FQ") {
+        return "its IOMMU forgets mappings late (iommu.strict=1 on the kernel's command line "
+               "changes that)";
+    }
+    if (type != "DMA") {
+        return fmt::format("its IOMMU lets it through (type {})", type);
+    }
+    const auto members = list(group / "devices");
+    if (members.size() > 1) {
+        return fmt::format("its IOMMU can not tell it from {}",
+                           members.front() == address.str() ? members.back() : members.front());
+    }
+    return {};
+}
+
+void bind(const System& system, const PciAddress& address, const BindOptions& options) {
     const std::string tried = "bind " + address.str();
     require_device(system, address, tried);
     if (!system.module_loaded()) {
@@ -107,8 +126,12 @@ void bind(const System& system, const PciAddress& address, bool force) {
     if (old_driver == "udrv") {
         return;
     }
-    if (!force) {
+    if (!options.force) {
         refuse_in_use(system, address, tried);
+    }
+    const std::string reason = unconfined(system, address);
+    if (!options.without_iommu) {
+        refuse_unconfined(reason, tried);
     }
     const fs::path override_file = system.device(address) / "driver_override";
     Rollback rollback(system, address, old_driver, read_line(override_file));
@@ -123,7 +146,12 @@ void bind(const System& system, const PciAddress& address, bool force) {
     }
     rollback.commit();
     wait_for_node(system, address);
-    warn_without_iommu(system, address);
+    if (!reason.empty()) {
+        fmt::print(stderr,
+                   "udrv: warning: {}: {}; whoever drives it can read and write all memory of "
+                   "this machine\n",
+                   address.str(), reason);
+    }
 }
 
 void unbind(const System& system, const PciAddress& address, bool force) {

@@ -1,16 +1,26 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <string>
+
 #include "cli/system.hpp"
 #include "libudrv/pci_address.hpp"
 
 namespace udrv::cli {
 
+struct BindOptions {
+    bool force = false;         ///< even if the machine needs the device (in_use)
+    bool without_iommu = false; ///< even if no IOMMU confines it
+};
+
+/// Why no IOMMU would confine the device, or empty.
+[[nodiscard]] std::string unconfined(const System& system, const PciAddress& address);
+
 /// Gives the device to udrv (driver_override, as for vfio-pci): takes it from its
 /// present driver and has the kernel probe it again. Undoes everything if a step
-/// fails. Refuses a device the machine needs (in_use) unless `force`. Throws Error.
-/// Warns on stderr when no IOMMU confines the device.
-void bind(const System& system, const PciAddress& address, bool force);
+/// fails. Refuses a device the machine needs, and one that no IOMMU confines, unless the
+/// options say otherwise; warns of the latter on stderr then. Throws Error.
+void bind(const System& system, const PciAddress& address, const BindOptions& options);
 
 /// Takes the device from udrv, clears driver_override, and lets the kernel find its
 /// own driver for it again. A driver process that has it open loses it, and its disks

@@ -13,6 +13,7 @@
 #include "cli/bind.hpp"
 #include "cli/run.hpp"
 #include "cli/status.hpp"
+#include "cli/upgrade.hpp"
 
 namespace {
 
@@ -23,6 +24,7 @@ struct Arguments {
     std::string driver;
     bool force = false;
     bool json = false;
+    bool without_iommu = false;
     RunOptions run;
 };
 
@@ -44,6 +46,8 @@ void add_commands(CLI::App& app, Arguments& arguments) {
     add_bdf(*bind, arguments);
     bind->add_flag("--force", arguments.force,
                    "Even if it carries a mounted disk or the default route");
+    bind->add_flag("--unsafe-no-iommu", arguments.without_iommu,
+                   "Even if no IOMMU confines it: its driver can then reach all memory");
 
     CLI::App* unbind = app.add_subcommand("unbind", "Give a device back to the kernel");
     add_bdf(*unbind, arguments);
@@ -61,7 +65,22 @@ void add_commands(CLI::App& app, Arguments& arguments) {
         ->type_name("uring|read");
     run->add_option("--stats", arguments.run.stats_path,
                     "Write counters to this JSON file at exit and upon SIGUSR1");
+    run->add_flag("--restart", arguments.run.restart,
+                  "Start it again when it dies or makes no progress");
+    run->add_option("--deadline", arguments.run.deadline_ms,
+                    "With --restart: milliseconds without progress that are taken for death")
+        ->check(CLI::Range(100U, 600'000U))
+        ->capture_default_str();
+    run->add_option("--restart-limit", arguments.run.restart_limit,
+                    "With --restart: give up after so many lives of less than a second in a row")
+        ->capture_default_str();
+    run->add_flag("!--no-sandbox", arguments.run.sandbox,
+                  "Keep privileges and all system calls, for debugging");
     run->add_flag("-v,--verbose", arguments.run.verbose, "Log more");
+
+    CLI::App* upgrade = app.add_subcommand(
+        "upgrade", "Replace a running driver (of `run --restart`) by the program as it is now");
+    add_bdf(*upgrade, arguments);
 
     CLI::App* status = app.add_subcommand("status", "List the devices that are bound to udrv");
     status->add_flag("--json", arguments.json, "As a JSON array");
@@ -73,12 +92,15 @@ int usage_error(const std::string& text) {
     return 2;
 }
 
-int execute(const CLI::App& app, const Arguments& arguments) {
+int execute(const CLI::App& app, const Arguments& arguments, char** argv) {
     const cli::System system;
     if (app.got_subcommand("bind")) {
-        cli::bind(system, PciAddress::parse(arguments.bdf), arguments.force);
+        cli::bind(system, PciAddress::parse(arguments.bdf),
+                  {.force = arguments.force, .without_iommu = arguments.without_iommu});
     } else if (app.got_subcommand("unbind")) {
         cli::unbind(system, PciAddress::parse(arguments.bdf), arguments.force);
+    } else if (app.got_subcommand("upgrade")) {
+        cli::upgrade(system, PciAddress::parse(arguments.bdf));
     } else if (app.got_subcommand("status")) {
         fmt::print("{}",
                    arguments.json ? cli::status_json(system) + "\n" : cli::status_table(system));
@@ -88,7 +110,7 @@ int execute(const CLI::App& app, const Arguments& arguments) {
             return usage_error(fmt::format("there is no driver '{}'; this build has: {}",
                                            arguments.driver, driver_names()));
         }
-        return cli::run(system, *driver, PciAddress::parse(arguments.bdf), arguments.run);
+        return cli::run(system, *driver, PciAddress::parse(arguments.bdf), arguments.run, argv);
     }
     return 0;
 }
@@ -108,7 +130,7 @@ int main(int argc, char** argv) {
             }
             return usage_error(error.what());
         }
-        return execute(app, arguments);
+        return execute(app, arguments, argv);
     } catch (const std::exception& error) {
         std::fprintf(stderr, "udrv: %s\n", error.what());
         return 1;

@@ -13,7 +13,9 @@
 #include <unistd.h>
 
 #include "cli/status.hpp"
+#include "cli/supervisor.hpp"
 #include "libudrv/error.hpp"
+#include "libudrv/sandbox.hpp"
 
 namespace udrv::cli {
 
@@ -59,16 +61,21 @@ void require_served(const System& system, const Driver& driver, const PciAddress
 }
 
 int run(const System& system, const Driver& driver, const PciAddress& address,
-        const RunOptions& options) {
+        const RunOptions& options, char** argv) {
+    close_inherited_files();
     set_up_log(options.verbose);
     require_served(system, driver, address);
-    const std::string process_name = process_prefix + std::string(driver.name);
-    ::prctl(PR_SET_NAME, process_name.c_str());
-    handle_bus_errors();
+    const auto serve = [&](Heartbeat heartbeat) {
+        const std::string process_name = process_prefix + std::string(driver.name);
+        ::prctl(PR_SET_NAME, process_name.c_str());
+        handle_bus_errors();
 
-    Device device(address);
-    DriverContext context{driver, device, options};
-    return driver.run(context);
+        Device device(address);
+        DriverContext context{driver, device, options, heartbeat};
+        return driver.run(context);
+    };
+    return options.restart ? supervise(system, address, options, argv, serve)
+                           : serve(Heartbeat());
 }
 
 } // namespace udrv::cli

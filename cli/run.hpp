@@ -11,9 +11,10 @@ namespace udrv::cli {
 /// Throws Error unless `driver` serves the device's PCI ids.
 void require_served(const System& system, const Driver& driver, const PciAddress& address);
 
-/// Opens the device and serves it until told to stop; returns the exit status.
-/// Throws Error.
+/// Opens the device and serves it until told to stop; returns the exit status. With
+/// options.restart a supervisor does that, again and again (cli/supervisor.hpp); `argv`,
+/// main's, is for an upgrade. Throws Error.
 int run(const System& system, const Driver& driver, const PciAddress& address,
-        const RunOptions& options);
+        const RunOptions& options, char** argv);
 
 } // namespace udrv::cli

@@ -45,8 +45,10 @@ find_package(nlohmann_json REQUIRED)
 find_package(Boost 1.74 REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(liburing REQUIRED IMPORTED_TARGET liburing)
+pkg_check_modules(libseccomp REQUIRED IMPORTED_TARGET libseccomp)
+pkg_check_modules(libcap_ng REQUIRED IMPORTED_TARGET libcap-ng)
 
 add_library(udrv_dependencies INTERFACE)
 target_link_libraries(udrv_dependencies INTERFACE
-  udrv_options PkgConfig::liburing fmt::fmt spdlog::spdlog nlohmann_json::nlohmann_json
+  udrv_options PkgConfig::liburing PkgConfig::libseccomp PkgConfig::libcap_ng fmt::fmt spdlog::spdlog nlohmann_json::nlohmann_json
   Boost::headers Threads::Threads)

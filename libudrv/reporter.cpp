@@ -2,14 +2,14 @@
 #include "libudrv/reporter.hpp"
 
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
-#include <fstream>
 
+#include <fcntl.h>
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include "libudrv/error.hpp"
 #include "libudrv/helper_thread.hpp"
 
 namespace udrv {
@@ -70,6 +70,13 @@ std::string counters_json(const ReportIdentity& identity, const CountersSnapshot
 
 Reporter::Reporter(ReportIdentity identity, std::string stats_path)
     : identity_(std::move(identity)), stats_path_(std::move(stats_path)) {
+    if (!stats_path_.empty()) {
+        stats_ = FileDescriptor(
+            ::open(stats_path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+        if (!stats_) {
+            throw_errno(errno, "write counters to " + stats_path_);
+        }
+    }
     thread_ = start_helper_thread([this] { run(); });
 }
 
@@ -118,19 +125,12 @@ void Reporter::write_stats(const CountersSnapshot& snapshot) const {
         spdlog::info("{}", counters_json(identity_, snapshot));
         return;
     }
-    // Beside it, then renamed: a reader sees the old file or the new one, whole.
-    const std::string beside = stats_path_ + ".new";
-    {
-        std::ofstream file(beside, std::ios::trunc);
-        file << counters_json(identity_, snapshot) << '\n';
-        file.close();
-        if (!file) {
-            spdlog::error("write {}: {}", beside, std::strerror(errno));
-            return;
-        }
-    }
-    if (std::rename(beside.c_str(), stats_path_.c_str()) != 0) {
-        spdlog::error("rename {} to {}: {}", beside, stats_path_, std::strerror(errno));
+    // In one write: a reader sees the old text or the new one.
+    const std::string text = counters_json(identity_, snapshot) + '\n';
+    if (::pwrite(stats_.value(), text.data(), text.size(), 0) !=
+            static_cast<ssize_t>(text.size()) ||
+        ::ftruncate(stats_.value(), static_cast<off_t>(text.size())) != 0) {
+        spdlog::error("write {}: {}", stats_path_, std::strerror(errno));
     }
 }
 

@@ -19,6 +19,7 @@
 #include <sys/resource.h>
 
 #include "libudrv/counters.hpp"
+#include "libudrv/file.hpp"
 
 namespace udrv {
 
@@ -38,7 +39,8 @@ struct ReportIdentity {
 class Reporter {
   public:
     /// Starts the helper thread (all signals blocked in it). `stats_path` is the
-    /// JSON file that snapshot() replaces; empty: none.
+    /// JSON file whose contents snapshot() replaces; empty: the log. It is opened here,
+    /// since a driver in its sandbox opens nothing. Throws Error.
     Reporter(ReportIdentity identity, std::string stats_path);
     Reporter(const Reporter&) = delete;
     Reporter& operator=(const Reporter&) = delete;
@@ -85,6 +87,7 @@ class Reporter {
 
     ReportIdentity identity_;
     std::string stats_path_;
+    FileDescriptor stats_;
     boost::lockfree::spsc_queue<Record, boost::lockfree::capacity<256>> records_;
     boost::lockfree::spsc_queue<CountersSnapshot, boost::lockfree::capacity<4>> snapshots_;
     std::atomic<std::uint32_t> pending_{0}; ///< changes when there is something to do

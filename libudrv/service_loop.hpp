@@ -27,6 +27,7 @@
 
 #include "libudrv/barrier.hpp"
 #include "libudrv/counters.hpp"
+#include "libudrv/heartbeat.hpp"
 #include "libudrv/need_wakeup.hpp"
 #include "libudrv/reporter.hpp"
 #include "libudrv/spin_budget.hpp"
@@ -42,6 +43,8 @@ namespace udrv {
 ///                       and says how long the loop may sleep (none: for ever)
 ///     void entered(bool interrupted);   the kernel was entered; reads the cause
 ///     void stop();      the chip
+/// and may have
+///     bool worth_polling();   false: what comes next is an interrupt's news only
 template <typename Service>
 class ServiceLoop {
   public:
@@ -54,7 +57,9 @@ class ServiceLoop {
     /// Serves until a signal says stop, then stops the chip. Throws Error when the
     /// session is over.
     void run() {
+        heartbeat_.serving();
         while (!stop_) {
+            heartbeat_.beat();
             if (service().changed()) {
                 service().refresh();
             }
@@ -65,7 +70,7 @@ class ServiceLoop {
                 tick();
                 continue;
             }
-            if (spin_.polls() == 0 || !poll()) {
+            if (spin_.polls() == 0 || !may_poll() || !poll()) {
                 sleep();
             }
         }
@@ -73,12 +78,18 @@ class ServiceLoop {
         service().stop();
     }
 
+    /// Before run(): the supervisor's eye. It also bounds how long the loop sleeps.
+    void watched_by(const Heartbeat& heartbeat) { heartbeat_ = heartbeat; }
+
     [[nodiscard]] const DriverCounters& counters() const { return counters_; }
 
   protected:
-    /// `cpus` is what the process may run on: with one, it never polls.
-    ServiceLoop(Waiter& waiter, Reporter& reporter, unsigned cpus, SleepFlag sleep, WakeFlag kernel)
-        : reporter_(reporter), waiter_(waiter), spin_(cpus), sleep_(sleep), kernel_(kernel) {}
+    /// `cpus` is what the process may run on: with one, it never polls. `trials`: see
+    /// SpinBudget.
+    ServiceLoop(Waiter& waiter, Reporter& reporter, unsigned cpus, SleepFlag sleep, WakeFlag kernel,
+                bool trials = false)
+        : reporter_(reporter), waiter_(waiter), spin_(cpus, trials), sleep_(sleep),
+          kernel_(kernel) {}
     ~ServiceLoop() = default;
 
     /// Entries were produced: the kernel gets to know if it wants to.
@@ -101,6 +112,13 @@ class ServiceLoop {
 
     [[nodiscard]] Service& service() { return static_cast<Service&>(*this); }
 
+    [[nodiscard]] bool may_poll() {
+        if constexpr (requires { service().worth_polling(); }) {
+            return service().worth_polling();
+        }
+        return true;
+    }
+
     /// Bounded polling; true if there is something to do.
     bool poll() {
         if (spin_.polls() > SpinBudget::probe) {
@@ -121,7 +139,10 @@ class ServiceLoop {
         sleep_.announce();
         // Once more, now that the kernel rings for whatever comes later. The clock
         // first: what is due may give the pass something to do.
-        const std::optional<Milliseconds> timeout = service().timeout();
+        std::optional<Milliseconds> timeout = service().timeout();
+        if (heartbeat_.watched()) {
+            timeout = std::min(timeout.value_or(heartbeat_.interval()), heartbeat_.interval());
+        }
         if (!service().changed() && !service().pass()) {
             enter(timeout);
         }
@@ -174,6 +195,7 @@ class ServiceLoop {
     SpinBudget spin_;
     SleepFlag sleep_;
     WakeFlag kernel_;
+    Heartbeat heartbeat_;
     std::uint32_t unpublished_ = 0; ///< entries produced since the kernel was entered
     std::uint32_t busy_passes_ = 0;
     bool news_ = false; ///< besides entries, something the kernel has not been told of

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "libudrv/driver.hpp"
+#include "libudrv/sandbox.hpp"
 #include "netloop/net_service.hpp"
 
 namespace udrv {
@@ -26,7 +27,11 @@ int serve_net(DriverContext& context, C& chip, std::uint32_t vector = 0) {
     Reporter reporter({std::string(context.driver.name), device.address().str(), port.name()},
                       context.options.stats_path);
     NetService<C> service(chip, port, *waiter, reporter, usable_cpus());
+    service.watched_by(context.heartbeat);
     service.start();
+    if (context.options.sandbox) {
+        enter_sandbox();
+    }
 
     const MacAddress& mac = chip.capabilities().mac;
     fmt::print("{}: {} at {} ready, {:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}, pid {}\n",

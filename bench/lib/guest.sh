@@ -11,7 +11,7 @@ mkdir -p /tmp/run
 # --- Devices -----------------------------------------------------------------
 
 bound_to_udrv() { [ "$(readlink "/sys/bus/pci/devices/$1/driver")" = ../../../bus/pci/drivers/udrv ]; }
-give_to_udrv() { bound_to_udrv "$1" || "$udrv" bind "$1" 2>/tmp/run/bind.err || { cat /tmp/run/bind.err; return 1; }; }
+give_to_udrv() { bound_to_udrv "$1" || "$udrv" bind --unsafe-no-iommu "$1" 2>/tmp/run/bind.err || { cat /tmp/run/bind.err; return 1; }; }
 # `udrv unbind` leaves a chip that the kernel can not reset to nobody. Here its driver
 # has stopped in peace, so the kernel's may have it.
 give_to_kernel() {

@@ -38,6 +38,7 @@ void reset_hba(RegisterIo& abar);
 
 class Ahci {
   public:
+    static constexpr bool completes_in_memory = true; // the received FISes
     /// Resets the HBA, finds and identifies the disks. Throws Error, also if there is
     /// no disk at all.
     Ahci(RegisterIo& abar, DmaAllocator& dma, const Config& config = {});

@@ -35,6 +35,7 @@ inline constexpr std::array<LegacyPorts, nr_channels> legacy_ports{
 
 class Ide {
   public:
+    static constexpr bool completes_in_memory = false;
     /// Resets both channels, finds and identifies the drives. `dma` has to give memory
     /// below 4 GiB. Throws Error, also if there is no disk at all. Bus mastering can be
     /// switched on after this: identification does not use it.

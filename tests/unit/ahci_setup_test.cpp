@@ -155,6 +155,13 @@ TEST_F(AhciSetup, IdentifyThatIsAborted) {
                                  "failed (PxTFD is 0x451, PxIS is 0x40000001)");
 }
 
+TEST_F(AhciSetup, NonsenseInIdentify) {
+    rig.chip.disks[0].identify.fill(0xffff);
+    EXPECT_EQ(rig.start_error(),
+              "ahci: find a disk: none on its 4 ports; port 0: a disk that can not be used: its "
+              "IDENTIFY data are all 0xffff: nothing answered");
+}
+
 TEST_F(AhciSetup, IdentifyThatHangs) {
     rig.config.command_timeout = 20ms;
     rig.chip.disks[0].frozen = true;

@@ -211,6 +211,53 @@ TEST(BlkService, PublishesBeforeItPollsForLong) {
     rig.service.run();
 }
 
+// What comes regularly, though not within the probe, is found by a trial and kept.
+TEST(SpinBudgetTrials, FindWhatTheProbeIsTooShortFor) {
+    SpinBudget budget(2, true);
+    int polls = 0;
+    for (; budget.polls() < SpinBudget::trial; ++polls) {
+        ASSERT_LT(polls, 40);
+        budget.found_nothing();
+    }
+    EXPECT_GT(polls, 16); // rarely enough
+    budget.found_work();
+    EXPECT_EQ(budget.polls(), 2 * SpinBudget::trial);
+    SpinBudget single(1, true);
+    for (int n = 0; n < 40; ++n) {
+        single.found_nothing();
+        ASSERT_EQ(single.polls(), 0U);
+    }
+}
+
+/// A chip whose completions only an interrupt tells.
+struct QuietChip : FakeBlkChip {
+    using FakeBlkChip::FakeBlkChip;
+    static constexpr bool completes_in_memory = false;
+};
+static_assert(BlkChip<QuietChip>);
+
+// Polling for such a completion would only put off the interrupt.
+TEST(BlkService, DoesNotPollForWhatOnlyAnInterruptTells) {
+    const auto passes_of_one_request = [](auto chip) {
+        FakeBlkKernel kernel(1, 32, 32);
+        BlkPort port = kernel.port();
+        test::ScriptedWaiter waiter;
+        Reporter reporter({"fake", "0000:00:18.0", port.names()}, "");
+        BlkService<decltype(chip)> service(chip, port, waiter, reporter, 2);
+        chip.hold = true; // it never ends
+        EXPECT_TRUE(kernel.submit(0, 3, 1, 0));
+        waiter.on_wait = [](auto, bool) {
+            WaitResult result;
+            result.stop = true;
+            return result;
+        };
+        service.run();
+        return service.counters().passes;
+    };
+    EXPECT_LE(passes_of_one_request(QuietChip()), 3U);
+    EXPECT_GT(passes_of_one_request(FakeBlkChip()), 32U);
+}
+
 TEST(BlkService, SleepsNoLongerThanTheChipSays) {
     Rig rig;
     rig.chip.hold = true;

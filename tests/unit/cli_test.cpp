@@ -80,19 +80,20 @@ class CommandTest : public testing::Test {
     }
 
     fs::path root_;
+    cli::BindOptions without_iommu{.force = false, .without_iommu = true};
     cli::System system;
     PciAddress address = PciAddress::parse("0000:00:10.0");
 };
 
 TEST_F(CommandTest, NoSuchDevice) {
     const auto other = PciAddress::parse("00:11.0");
-    EXPECT_EQ(error_of([&] { cli::bind(system, other, false); }),
+    EXPECT_EQ(error_of([&] { cli::bind(system, other, {}); }),
               "bind 0000:00:11.0: there is no such PCI device; `lspci -D` lists those of this "
               "machine");
 }
 
 TEST_F(CommandTest, NoModule) {
-    EXPECT_EQ(error_of([&] { cli::bind(system, address, false); }),
+    EXPECT_EQ(error_of([&] { cli::bind(system, address, without_iommu); }),
               "bind 0000:00:10.0: the kernel module udrv is not loaded; load it with `modprobe "
               "udrv` (or insmod build/modules/udrv.ko)");
 }
@@ -100,17 +101,35 @@ TEST_F(CommandTest, NoModule) {
 // The made-up kernel does not move the device: everything must be as it was.
 TEST_F(CommandTest, BindRollsBack) {
     load_module();
-    const std::string error = error_of([&] { cli::bind(system, address, false); });
+    const std::string error = error_of([&] { cli::bind(system, address, without_iommu); });
     EXPECT_NE(error.find("did not take the device"), std::string::npos) << error;
     EXPECT_EQ(cli::read_line(system.pci_driver("e1000") / "unbind"), "0000:00:10.0");
     EXPECT_EQ(cli::read_line(system.sys / "bus/pci/drivers_probe"), "0000:00:10.0");
     EXPECT_EQ(cli::read_line(system.device(address) / "driver_override"), "");
 }
 
+TEST_F(CommandTest, RefusesWithoutAnIommu) {
+    load_module();
+    const fs::path group = system.device(address) / "iommu_group";
+    const auto refusal = [&] { return error_of([&] { cli::bind(system, address, {}); }); };
+    EXPECT_EQ(refusal(), "bind 0000:00:10.0: no IOMMU confines it, so its driver could reach all "
+                         "memory; --unsafe-no-iommu if you trust the driver like the kernel");
+    put(group / "type", "identity\n");
+    EXPECT_NE(refusal().find("lets it through (type identity)"), std::string::npos);
+    put(group / "type", "DMA-FQ\n");
+    EXPECT_NE(refusal().find("iommu.strict=1"), std::string::npos);
+    put(group / "type", "DMA\n");
+    put(group / "devices/0000:00:10.0", "");
+    EXPECT_EQ(cli::unconfined(system, address), "");
+    put(group / "devices/0000:00:11.0", "");
+    EXPECT_NE(refusal().find("can not tell it from 0000:00:11.0"), std::string::npos);
+    EXPECT_EQ(cli::read_line(system.pci_driver("e1000") / "unbind"), "") << "nothing was done";
+}
+
 TEST_F(CommandTest, BoundAlready) {
     load_module();
     bind_to("udrv");
-    EXPECT_NO_THROW(cli::bind(system, address, false));
+    EXPECT_NO_THROW(cli::bind(system, address, without_iommu));
     EXPECT_EQ(cli::read_line(system.sys / "bus/pci/drivers_probe"), "");
 }
 
@@ -130,7 +149,7 @@ TEST_F(CommandTest, RefusesTheDefaultRoute) {
     put(system.proc / "net/ipv6_route",
         "00000000000000000000000000000000 00 00000000000000000000000000000000 00 "
         "fe800000000000000000000000000001 00000400 00000001 00000000 00000003     eth0\n");
-    EXPECT_EQ(error_of([&] { cli::bind(system, address, false); }),
+    EXPECT_EQ(error_of([&] { cli::bind(system, address, without_iommu); }),
               "bind 0000:00:10.0: the default route goes over its interface eth0; use --force if "
               "the machine can do without");
     EXPECT_EQ(cli::read_line(system.device(address) / "driver_override"), "(null)");

@@ -105,6 +105,7 @@ class FakeBlkKernel {
 /// Does what it is given in order, each request with the status in its sector.
 class FakeBlkChip {
   public:
+    static constexpr bool completes_in_memory = true;
     explicit FakeBlkChip(std::uint32_t nr_disks = 1) : disks_(nr_disks) {}
 
     [[nodiscard]] std::span<const udrv_blk_disk> disks() const { return disks_; }

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# A flush is real: QEMU is killed at once when the guest has reported an fsync, and
+# One processor. A flush is real: QEMU is killed at once when the guest has reported an fsync, and
 # what was written before it is in the image; on AHCI and on IDE. The images are
 # qcow2, of which QEMU keeps the tables in memory until the guest flushes: so a write
 # that was never flushed is lost with them, like one in the cache of a real disk.
@@ -15,7 +15,7 @@ head -c 1M /dev/urandom >"$out/pattern"
 for kind in ahci ide; do
     qemu-img create -q -f qcow2 "$out/$kind" 128M
 done
-scripts/vm --timeout 120 --env UDRV_BUILD="$build" --smp 2 --out "$out" --pidfile "$out/pid" \
+scripts/vm --timeout 120 --env UDRV_BUILD="$build" --smp 1 --out "$out" --pidfile "$out/pid" \
     --console "$out/console" --qemu "$(monitor_options "$out")" \
     --disk "ahci:$out/ahci:format=qcow2,cache=writeback" \
     --disk "ide:$out/ide:format=qcow2,cache=writeback" -- bash tests/vm/guest/disk_cut.sh "$out" 2>"$out/err" &

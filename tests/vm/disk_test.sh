@@ -15,8 +15,8 @@ layout='start=2048,size=196608,type=83
 start=198656,size=655360,type=83
 start=854016,size=262144,type=83
 start=1116160,type=83'
-part3='854016 262144 11 400'
-whole='0 524288 12 1000'
+part3='854016 262144 11 700'
+whole='0 524288 12 1800'
 LAYOUT
 
 same_tree() { # IMAGE: its first partition has the sources, and what the guest made up
@@ -29,6 +29,10 @@ xfs_clean() { # IMAGE
     dd if="$1" of="$images/xfs" bs=1M skip=97 count=320 conv=sparse status=none &&
         xfs_repair -n -f "$images/xfs"
 }
+part3='' whole=''
+# shellcheck source=/dev/null
+. "$images/layout"
+
 # disks KIND ARG...: boots with two disks, then looks at them.
 disks() {
     local kind=$1 title=$2
@@ -38,8 +42,6 @@ disks() {
     truncate -s 256M "$images/second"
     guest "$title" 420 --smp 2 --out "$images" --disk "$kind:$images/first:discard=unmap" \
         --disk "$kind:$images/second:discard=unmap" "$@" "$images"
-    # shellcheck source=/dev/null
-    . "$images/layout"
     # shellcheck disable=SC2086 # words of both
     check 'the first image, sector by sector' "$probe" check "$images/first" $part3
     # shellcheck disable=SC2086

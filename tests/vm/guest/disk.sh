@@ -4,7 +4,6 @@
 # Two disks on one controller, driven by a user process, do what disks do. IMAGES is a
 # folder of the host's with the image of the second one, which the host looks at
 # afterwards; see disk_test.sh.
-. tests/vm/guest/lib.sh
 . tests/vm/guest/disk_lib.sh
 driver=$1
 bdf=$2
@@ -12,7 +11,9 @@ kernel_driver=$3
 images=$4
 disk=/dev/udb0  # two file systems, a part for random writes, scratch
 second=/dev/udb1 # random writes
-. "$images/layout"
+layout='' part3='' whole=''
+# shellcheck source=/dev/null
+. "$images/layout" # sets them
 
 start() { start_disk "$driver" $bdf; }
 allocated() { command stat -c %b "$images/second"; } # in units of 512 bytes
@@ -21,7 +22,7 @@ phase 'bad input'
 load_disk_modules
 # refused NAME DRIVER BDF PATTERN...: status 1, one line with all of them
 refused() {
-    "$udrv" bind "$3" 2>/dev/null
+    "$udrv" bind --unsafe-no-iommu "$3" 2>/dev/null
     timeout 60 "$udrv" run "$2" "$3" >/tmp/refused.out 2>/tmp/refused.err
     check_eq "$1: status, lines, output" "$? $(wc -l </tmp/refused.err) $(wc -c </tmp/refused.out)" '1 1 0'
     for pattern in "${@:4}"; do
@@ -46,7 +47,7 @@ speed_header
 speed $kernel_driver "$(kernel_disk $bdf 2)"
 speed $kernel_driver "$(kernel_disk $bdf 2)"
 
-require 'bind' "$udrv" bind $bdf
+require 'bind' "$udrv" bind --unsafe-no-iommu $bdf
 require 'start' start
 mark_kernel_log
 speed udrv $second
@@ -92,7 +93,7 @@ full=$(allocated)
 rm $mnt/file
 sync
 check 'fstrim' fstrim $mnt
-check_ge 'fstrim reaches the image: sectors it lost' $((full - $(allocated))) 60000
+check_ge 'fstrim reaches the image: sectors it lost' $((full - $(allocated))) 32768
 check 'umount' umount $mnt
 check 'all of it discarded' blkdiscard -f $second
 check_le 'the image is empty: sectors' "$(allocated)" 64

@@ -3,7 +3,6 @@
 # usage: disk_cut.sh OUT
 # Writes and flushes to an AHCI and to an IDE disk, reports it in OUT, and waits for
 # the power to be cut. See disk_cut_test.sh, which looks at what is left.
-. tests/vm/guest/lib.sh
 . tests/vm/guest/disk_lib.sh
 out=$1
 
@@ -13,7 +12,7 @@ modprobe ext4
 declare -A bdfs=([ahci]=0000:00:18.0 [ide]=0000:00:01.1)
 number=0
 for driver in ahci ide; do
-    require "$driver: bind" "$udrv" bind ${bdfs[$driver]}
+    require "$driver: bind" "$udrv" bind --unsafe-no-iommu ${bdfs[$driver]}
     require "$driver: start" start_disk $driver ${bdfs[$driver]}
     disk=/dev/udb$number
     device=disk$number

@@ -3,7 +3,6 @@
 # usage: disk_errors.sh DRIVER BDF DEVICE
 # A disk with one sector that can not be read and one that can not be written; then
 # one that does not answer in time. DEVICE is QEMU's name of it.
-. tests/vm/guest/lib.sh
 . tests/vm/guest/disk_lib.sh
 driver=$1
 bdf=$2
@@ -15,7 +14,7 @@ bad_write=12291 # in the next
 
 load_disk_modules
 require "QEMU's monitor" open_monitor
-require 'bind' "$udrv" bind $bdf
+require 'bind' "$udrv" bind --unsafe-no-iommu $bdf
 require 'start' start_disk "$driver" $bdf
 echo 2 >/sys/block/udb0/queue/nomerges # each request is one of those that fio makes
 failures_counted() { write_stats $bdf && stat failures $bdf; }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # shellcheck shell=bash
-# What the tests of disks share, in the guest. Source it after lib.sh.
+# What the tests of disks share, in the guest, and all of lib.sh.
+. tests/vm/guest/lib.sh
 mnt=/tmp/mnt
 tree=/tmp/tree
 mkdir -p $mnt

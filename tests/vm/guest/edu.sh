@@ -15,7 +15,7 @@ probed() { # NAME FILE STATUS: takes over the lines that a probe printed
 idle() { echo "$(attr state) $(attr owner) $(attr pinned_bytes) $(attr mappings) $(irq_actions) $(bus_master)"; }
 
 insmod "$build/modules/udrv.ko"
-require 'bind' "$udrv" bind $bdf
+require 'bind' "$udrv" bind --unsafe-no-iommu $bdf
 confined=$(attr iommu)
 echo 4 >/proc/sys/vm/nr_hugepages
 mark_kernel_log
@@ -50,7 +50,7 @@ require 'it sleeps' wait_for 10 grep -q ready /tmp/probe
 check 'unbind' timeout 30 "$udrv" unbind $bdf
 wait $probe
 probed 'bus error' /tmp/probe $? 6
-check 'bind again' "$udrv" bind $bdf
+check 'bind again' "$udrv" bind --unsafe-no-iommu $bdf
 
 # The plainest driver there is: a shell that opens the path and reads it.
 phase 'a shell reads the path'

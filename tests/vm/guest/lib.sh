@@ -146,7 +146,7 @@ json_sum() { sed -n "/\"$1\"/,/}/s/.*\"$2\":[^0-9]*\([0-9]*\).*/\1/p" "$3" | tai
 # From the counters that a driver wrote: stat FIELD [BDF]
 stat() { sed -n "s/.*\"$1\": *\([0-9.e+-]*\).*/\1/p" "/tmp/stats-${2:-$bdf}"; }
 write_stats() { # [BDF]: has the driver write them now
-    rm -f "/tmp/stats-${1:-$bdf}"
+    : >"/tmp/stats-${1:-$bdf}"
     kill -USR1 "${driver_pid[${1:-$bdf}]}"
     wait_for 10 test -s "/tmp/stats-${1:-$bdf}"
 }

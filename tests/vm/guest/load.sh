@@ -6,7 +6,7 @@
 . tests/vm/guest/lib.sh
 
 load_modules
-require 'bind' "$udrv" bind $bdf
+require 'bind' "$udrv" bind --unsafe-no-iommu $bdf
 require 'the driver starts' start_driver
 require 'a peer' setup_peer
 require 'link up' up_udn0

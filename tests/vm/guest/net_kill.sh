@@ -7,7 +7,7 @@ cycles=20
 starts=50
 
 load_modules
-require 'bind' "$udrv" bind $bdf
+require 'bind' "$udrv" bind --unsafe-no-iommu $bdf
 require 'the driver starts' start_driver
 require 'a peer' setup_peer
 require 'link up' up_udn0
@@ -119,7 +119,7 @@ check 'the chip is not handed on' not test -e /sys/bus/pci/devices/$bdf/driver
 phase "bind and unbind, $cycles times"
 lines=$(wc -l </proc/interrupts)
 works=0
-"$udrv" bind $bdf 2>/dev/null
+"$udrv" bind --unsafe-no-iommu $bdf 2>/dev/null
 for ((i = 0; i < cycles; i++)); do
     pid=
     if [ $((i % 4)) = 0 ]; then
@@ -147,19 +147,19 @@ check 'rmmod udrv before udrv_net is refused' not rmmod udrv
 check 'rmmod udrv_net' rmmod udrv_net
 check 'rmmod udrv' rmmod udrv
 load_modules
-check 'bind after the reload' "$udrv" bind $bdf
+check 'bind after the reload' "$udrv" bind --unsafe-no-iommu $bdf
 check 'start' start_driver
 pid=${driver_pid[$bdf]}
 stop_driver
 check 'a dead driver: unbind' "$udrv" unbind $bdf
 check 'rmmod both' rmmod udrv_net udrv
 load_modules
-"$udrv" bind $bdf 2>/dev/null
+"$udrv" bind --unsafe-no-iommu $bdf 2>/dev/null
 check 'rmmod of udrv_net, bound but never started' rmmod udrv_net
 check 'rmmod of udrv with a bound device' rmmod udrv
 check 'the device file went with it' not test -e /dev/udrv/$bdf
 load_modules
-check 'bound again by driver_override' "$udrv" bind $bdf
+check 'bound again by driver_override' "$udrv" bind --unsafe-no-iommu $bdf
 
 phase "start and stop, $starts times"
 check 'start' start_driver
@@ -201,7 +201,7 @@ check 'ends well' stop_driver
 
 phase 'two drivers on one device, one after the other'
 modprobe -r e1000 2>/dev/null # takes the peer with it
-"$udrv" bind $bdf 2>/dev/null
+"$udrv" bind --unsafe-no-iommu $bdf 2>/dev/null
 check 'ours first' start_driver
 check 'ends well' stop_driver
 "$udrv" unbind $bdf
@@ -210,7 +210,7 @@ wait_for 10 test -d /sys/bus/pci/devices/$bdf/net
 name=$(basename /sys/bus/pci/devices/$bdf/net/*)
 check 'then the stock driver' up_udn0 "$name" 10.0.0.1/24
 modprobe -r e1000
-"$udrv" bind $bdf 2>/dev/null
+"$udrv" bind --unsafe-no-iommu $bdf 2>/dev/null
 check 'then ours again' start_driver
 check 'with a link' up_udn0
 check 'ends well at last' stop_driver

@@ -9,7 +9,7 @@ third=0000:00:18.0
 line_of() { cat "/sys/bus/pci/devices/$1/irq"; }
 load_modules
 for dev in $bdf $second; do
-    require "bind $dev" "$udrv" bind $dev
+    require "bind $dev" "$udrv" bind --unsafe-no-iommu $dev
 done
 require 'the first driver starts' start_driver $bdf
 require 'the second driver starts' start_driver $second

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <functional>
+
+#include "cli/system.hpp"
+#include "libudrv/driver.hpp"
+#include "libudrv/heartbeat.hpp"
+
+namespace udrv::cli {
+
+/// Name of a supervisor's process; `udrv upgrade` knows it by that.
+constexpr const char* supervisor_name = "udrv-restart";
+
+/// `udrv run --restart`: runs `serve` in a child, and starts it again when it dies or
+/// stands still, until SIGTERM or SIGINT. The supervisor opens no file of the device.
+///
+/// A child that never came to serve ends it, with the child's status: what was asked
+/// for can not be done. After that, one that lived a second is started again at once;
+/// after shorter lives the delay doubles from 50 ms to 5 s, and options.restart_limit
+/// of them in a row are the end (status 1). Says why, one line each time.
+///
+/// SIGHUP stops the child and executes the program's file again, with the same
+/// arguments: an upgrade. `argv` is main's.
+int supervise(const System& system, const PciAddress& address, const RunOptions& options,
+              char** argv, const std::function<int(Heartbeat)>& serve);
+
+} // namespace udrv::cli

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+#include "libudrv/sandbox.hpp"
+
+#include <cerrno>
+#include <csignal>
+#include <string>
+#include <string_view>
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "kmod/udrv_abi.h"
+
+namespace udrv {
+namespace {
+
+/// What becomes of a child that enters the sandbox and then does `action`, which returns
+/// its exit status.
+template <typename Action>
+int fate_of(Action action) {
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+        int status = 99;
+        try {
+            enter_sandbox();
+            status = action();
+        } catch (const std::exception& error) {
+            (void)!::write(STDERR_FILENO, error.what(), std::string_view(error.what()).size());
+        }
+        ::_exit(status);
+    }
+    int status = 0;
+    ::waitpid(pid, &status, 0);
+    return status;
+}
+
+template <typename Action>
+void expect_killed(Action action) {
+    const int status = fate_of([&] {
+        action();
+        return 0;
+    });
+    EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS) << status;
+}
+
+template <typename Action>
+void expect_status(int wanted, Action action) {
+    const int status = fate_of(action);
+    EXPECT_TRUE(WIFEXITED(status)) << status;
+    EXPECT_EQ(WEXITSTATUS(status), wanted);
+}
+
+TEST(Sandbox, WhatServingNeedsWorks) {
+    expect_status(7, [] {
+        std::string text(100'000, 'x'); // memory
+        timespec now{};
+        ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+        if (::write(STDOUT_FILENO, text.data(), 0) != 0) {
+            return 1;
+        }
+        // The call reaches the kernel, which knows no such file.
+        if (::ioctl(1000, UDRV_IOC_BUS_MASTER, 0UL) != -1 || errno != EBADF) {
+            return 2;
+        }
+        return 7;
+    });
+}
+
+TEST(Sandbox, EverythingElseKills) {
+    expect_killed([] { (void)::open("/etc/passwd", O_RDONLY); });
+    expect_killed([] { (void)::socket(AF_INET, SOCK_STREAM, 0); });
+    expect_killed([] { (void)::fork(); });
+    expect_killed([] { (void)::execl("/bin/true", "true", nullptr); });
+    expect_killed([] { (void)::ioctl(0, TIOCSTI, "x"); });
+    expect_killed([] { (void)::kill(::getppid(), 0); });
+    expect_killed([] {
+        (void)::mmap(nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    });
+}
+
+} // namespace
+} // namespace udrv
