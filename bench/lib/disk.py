@@ -45,11 +45,11 @@ class Disk:
         return len(self.sectors) * ((self.seconds or 5) + 0.02)
 
     def random_estimate(self):
-        return len(JOBS) * (self.random_seconds + 0.2) + 4
+        return len(JOBS) * (self.random_seconds + 0.3) + 3
 
     def estimate(self):
-        case = self.sweep_seconds() + self.random_estimate() + 4
-        return len(self.plan.smp) * (20 + self.plan.rounds * len(self.cases) * case)
+        case = self.sweep_seconds() + self.random_estimate() + 3
+        return len(self.plan.smp) * (15 + self.plan.rounds * len(self.cases) * case)
 
     def run(self):
         directory = tempfile.mkdtemp(prefix="udrv-bench-disk.")
@@ -64,6 +64,7 @@ class Disk:
                         out.write(block)
                 devices += ["--disk", f"{kind}:{file}"]
             for smp in self.plan.smp:
+                self.progress.step(f"disk/{smp}cpu: preparing", 15)
                 with Machine(smp, devices, self.log, self.plan.build, self.plan.kernel) as machine:
                     self.results.kernel = machine.kernel
                     self.prefix = f"disk/{smp}cpu"
@@ -78,6 +79,7 @@ class Disk:
             for kind, config in self.cases[turn:] + self.cases[:turn]:
                 where = f"{self.prefix} round {number + 1}: {kind}, {LABELS[config]}"
                 bdf = KINDS[kind][0]
+                self.progress.step(f"{where}, setting up", 3)
                 machine.run(f"disk_up {config} {kind} {bdf}")
                 # Programs are translated when they first run; that is not the driver's cost.
                 machine.run("$programs/read_sweep $disk 4 0.15 8 256")

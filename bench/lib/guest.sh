@@ -76,7 +76,13 @@ counters() {
     while read -r word n rest; do
         case $word in intr) intr=$n ;; ctxt) ctxt=$n ;; esac
     done </proc/stat
-    if bound_to_udrv "$1" && write_stats "$1"; then
+    if bound_to_udrv "$1"; then
+        rm -f "/tmp/stats-$1"
+        kill -USR1 "${driver_pid[$1]}"
+        for ((n = 0; n < 100; n++)); do
+            [ ! -s "/tmp/stats-$1" ] || break
+            sleep 0.02
+        done
         calls=$(stat system_calls "$1")
     fi
     echo "counters $line $ctxt $intr $calls"

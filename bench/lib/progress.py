@@ -26,7 +26,7 @@ class Progress:
         # Once there is something to go by: as slow as it was so far.
         if self.done > 30:
             left *= min(max(spent / self.done, 0.5), 5)
-        line = f"[{min(99, 100 * self.done / max(1, self.total)):3.0f}%, {left // 60:2.0f}:{left % 60:02.0f} left] {text}"
+        line = f"[{min(99, 100 * self.done / max(1, self.total)):3.0f}%, {int(left) // 60:2}:{int(left) % 60:02} left] {text}"
         if self.stream.isatty():
             self.stream.write(f"\r\033[K{line[:118]}")
         else:
