@@ -28,7 +28,7 @@ using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
 constexpr milliseconds long_life{1000};       ///< after that, a death is not its start's fault
-constexpr milliseconds first_delay{50};
+constexpr milliseconds first_delay{10};
 constexpr milliseconds longest_delay{5000};
 constexpr milliseconds start_limit{60'000};   ///< chips reset, disks spin up
 constexpr milliseconds goodbye_limit{10'000}; ///< from SIGTERM to SIGKILL
@@ -121,7 +121,7 @@ class Supervisor {
         if (short_lives == 0) {
             return milliseconds{0};
         }
-        const milliseconds doubled = first_delay * (1 << std::min(short_lives - 1, 10U));
+        const milliseconds doubled = first_delay * (1 << std::min(short_lives - 1, 12U));
         return std::min(longest_delay, doubled);
     }
 

@@ -17,7 +17,7 @@ constexpr const char* supervisor_name = "udrv-restart";
 ///
 /// A child that never came to serve ends it, with the child's status: what was asked
 /// for can not be done. After that, one that lived a second is started again at once;
-/// after shorter lives the delay doubles from 50 ms to 5 s, and options.restart_limit
+/// after shorter lives the delay doubles from 10 ms to 5 s, and options.restart_limit
 /// of them in a row are the end (status 1). Says why, one line each time.
 ///
 /// SIGHUP stops the child and executes the program's file again, with the same

@@ -1,0 +1,223 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# usage: recovery.sh KILLS HANGS UPGRADES
+# Drivers under their supervisors are killed at random moments, stopped, sent round in
+# circles and upgraded: e1000 under a checksummed TCP stream, AHCI and IDE under fio
+# with crc32c, all at the same time. Nothing is lost. Prints the outages.
+. tests/vm/guest/disk_lib.sh
+kills=$1
+hangs=$2
+upgrades=$3
+deadline_ms=1000
+ahci=0000:00:18.0
+ide=0000:00:01.1
+declare -A disk=([$ahci]=udb0 [$ide]=udb1)
+declare -A name=([$bdf]=e1000 [$ahci]=ahci [$ide]=ide)
+options=(--restart --deadline $deadline_ms --restart-limit 1000)
+
+now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
+running() { same "$(attr state "$1")" running; }
+restarts() { grep -c 'starting it again' "/tmp/driver-$1.err"; }
+said() { grep -c "$2" "/tmp/driver-$1.err"; } # BDF PATTERN
+# percentile P FILE, of numbers, one a line
+percentile() { sort -n "$2" | awk -v p="$1" '{ v[NR] = $1 } END { i = int(NR * p / 100 + 0.999); print v[i < 1 ? 1 : i] }'; }
+outages() { # NAME FILE
+    printf 'outage %-6s %5d times: median %5d ms, p99 %5d ms, longest %5d ms\n' "$1" \
+        "$(wc -l <"$2")" "$(percentile 50 "$2")" "$(percentile 99 "$2")" "$(percentile 100 "$2")"
+}
+
+load_modules
+insmod "$build/modules/udrv_blk.ko"
+for dev in $bdf $ahci $ide; do
+    require "bind ${name[$dev]}" "$udrv" bind --unsafe-no-iommu $dev
+done
+require 'e1000 starts' start_driver $bdf "${options[@]}"
+require 'ahci starts' start_disk ahci $ahci "${options[@]}"
+require 'ide starts' start_disk ide $ide "${options[@]}"
+require 'a peer' setup_peer
+ip link set udn0 mtu 1400
+ip link set udn0 address 52:54:00:77:00:01
+require 'link up' up_udn0
+ip addr add 10.9.9.9/32 dev udn0
+ip route add 10.8.0.0/16 via 10.0.0.2 dev udn0
+tc qdisc replace dev udn0 root pfifo limit 500
+require 'first answer' wait_reachable
+interface() { # what has to survive
+    cat /sys/class/net/udn0/{ifindex,mtu,address}
+    ip -4 -o addr show dev udn0
+    ip route show dev udn0
+    tc qdisc show dev udn0
+}
+wanted=$(interface)
+mkfs.ext4 -q /dev/udb0 && mount /dev/udb0 $mnt
+mark_kernel_log
+
+phase 'in the sandbox'
+for dev in $bdf $ahci $ide; do
+    status=/proc/$(attr owner $dev)/status
+    check_eq "${name[$dev]}: capabilities" "$(grep -cE 'Cap(Inh|Prm|Eff|Amb):.0{16}' "$status")" 4
+    check_eq "${name[$dev]}: user" "$(sed -n 's/^Uid:\t//p' "$status" | tr '\t' ' ')" '65534 65534 65534 65534'
+    check_eq "${name[$dev]}: no new privileges, filter" \
+        "$(sed -n 's/^\(NoNewPrivs\|Seccomp\):\t//p' "$status" | tr '\n' ' ')" '1 2 '
+    check_eq "${name[$dev]}: files that it does not need" \
+        "$(find "/proc/$(attr owner $dev)/fd" -type l -printf '%l\n' |
+            grep -cvE '/dev/null|/tmp/(driver|stats)-|/dev/udrv/|anon_inode:(\[udrv-irq\]|\[io_uring\]|\[signalfd\])|/dev/port')" 0
+    # The supervisor holds none of the device's.
+    supervisor=${driver_pid[$dev]}
+    check_eq "${name[$dev]}: files of the device that the supervisor holds" \
+        "$(find "/proc/$supervisor/fd" -type l -printf '%l\n' | grep -c udrv)" 0
+done
+
+# ---- The loads, each until /tmp/stop is there ------------------------------------
+streams() { # one TCP stream after the other, each with its sum
+    local n=0 wrong=0
+    head -c 24M /dev/urandom >/tmp/data
+    until [ -e /tmp/stop ]; do
+        send_file /tmp/data here peer 10.0.0.2 5601
+        [ "$sums" = equal ] || { wrong=$((wrong + 1)); cat /tmp/send.out; }
+        n=$((n + 1))
+    done
+    echo "$n $wrong" >/tmp/streams
+}
+verified() { # NAME FILE: random writes, each read back soon after; the error count of fio
+    local status=0 n=0
+    until [ -e /tmp/stop ] || [ $status != 0 ]; do
+        fio --name=v --filename="$2" --direct=1 --ioengine=libaio --iodepth=16 --rw=randwrite \
+            --bsrange=4k-256k --blockalign=4k --size=40m --io_size=24m --verify=crc32c --verify_backlog=64 \
+            --verify_fatal=1 --randrepeat=0 --fsync=32 >"/tmp/fio-$1" 2>&1 || status=$?
+        n=$((n + 1))
+    done
+    echo "$n $status" >"/tmp/verified-$1"
+}
+latencies() { # NAME DISK: small reads without a pause; one latency in ms a line
+    fio --name=l --filename="$2" --direct=1 --ioengine=psync --rw=randread --bs=4k --offset=64m \
+        --size=32m --time_based --runtime=36000 --rate_iops=100 --write_lat_log="/tmp/lat-$1" \
+        --log_offset=0 --output=/tmp/lat-$1.out >/dev/null 2>&1
+}
+start_loads() {
+    rm -f /tmp/stop
+    streams & load_streams=$!
+    verified ahci $mnt/v & load_ahci=$!
+    verified ide /dev/udb1 & load_ide=$!
+}
+stop_loads() { # TITLE
+    touch /tmp/stop
+    wait $load_streams $load_ahci $load_ide
+    read -r n wrong </tmp/streams
+    check_ge "$1: TCP streams" "$n" 1
+    check_eq "$1: of them wrong" "$wrong" 0
+    for which in ahci ide; do
+        read -r n status </tmp/verified-$which
+        check_ge "$1: $which: rounds of fio" "$n" 1
+        check_eq "$1: $which: status of fio" "$status" 0
+        [ "$status" = 0 ] || head -n 5 /tmp/fio-$which
+    done
+}
+
+phase "kill -9 at random moments, $kills times each"
+start_loads
+in_peer ping -n -D -i 0.02 10.0.0.1 >/tmp/pings 2>/dev/null & pings=$!
+latencies ahci /dev/udb0 & reads_ahci=$!
+latencies ide /dev/udb1 & reads_ide=$!
+kill_often() { # BDF
+    local i pid
+    for ((i = 0; i < kills; )); do
+        sleep "$((RANDOM % 2)).$((RANDOM % 5 + 5))"
+        pid=$(attr owner "$1")
+        [ "$pid" != 0 ] || continue
+        echo "$EPOCHREALTIME" >>"/tmp/kills-${name[$1]}"
+        kill -KILL "$pid" 2>/dev/null && i=$((i + 1))
+    done
+}
+for dev in $bdf $ahci $ide; do kill_often $dev & killers+=($!); done
+wait "${killers[@]}"
+for dev in $bdf $ahci $ide; do check "${name[$dev]} runs again" wait_for 20 running $dev; done
+wait_for 20 reachable
+kill $pings
+kill -INT $reads_ahci $reads_ide 2>/dev/null
+pkill -INT -f write_lat_log
+wait $pings $reads_ahci $reads_ide 2>/dev/null
+stop_loads kills
+for dev in $bdf $ahci $ide; do
+    check_ge "${name[$dev]}: started again" "$(restarts $dev)" "$kills"
+    check_eq "${name[$dev]}: violations" "$(attr violations $dev)" 0
+done
+check_eq 'interface: index, MTU, MAC, addresses, routes, qdisc' "$(interface)" "$wanted"
+check_quiet_kernel 'kills: no kernel message'
+# From each kill to the first answer after it; the longest latencies of reads, as many
+# as there were kills.
+sed -n 's/^\[\([0-9.]*\)\].*bytes from.*/\1/p' /tmp/pings >/tmp/answers
+awk 'NR == FNR { t[n++] = $1; next } { while (i < n && t[i] <= $1) i++; if (i < n) printf "%d\n", (t[i] - $1) * 1000 }' \
+    /tmp/answers /tmp/kills-e1000 >/tmp/outage-e1000
+for which in ahci ide; do
+    awk -F, '{ printf "%d\n", $2 / 1000000 }' /tmp/lat-${which}_clat.1.log | sort -rn | head -n "$kills" >/tmp/outage-$which
+done
+for which in e1000 ahci ide; do
+    check_ge "outages of $which seen" "$(wc -l </tmp/outage-$which)" $((kills * 9 / 10))
+    outages $which /tmp/outage-$which
+done
+check_le 'reads: the longest outage of ahci is within the recovery window, ms' "$(percentile 100 /tmp/outage-ahci)" 30000
+check_le 'reads: the longest outage of ide is within the recovery window, ms' "$(percentile 100 /tmp/outage-ide)" 30000
+
+phase "drivers that stand still, $hangs times, half of them stopped, half in a circle"
+start_loads
+noticed=0 late=0 asked=0
+for ((i = 0; i < hangs; i++)); do
+    devs=($bdf $ahci $ide)
+    dev=${devs[i % 3]}
+    wait_for 20 running $dev
+    sleep 1.2
+    pid=$(attr owner $dev)
+    begun=$(now_ms)
+    if [ $((i / 3 % 2)) = 0 ]; then kill -STOP "$pid"; else "$helpers/stall_process" "$pid" || continue; fi
+    (timeout 10 ip link show udn0 && timeout 10 ethtool udn0 && timeout 30 sync -f $mnt) >/dev/null 2>&1 &
+    asking=$!
+    wait_for 30 not alive "$pid" && noticed=$((noticed + 1))
+    took=$(($(now_ms) - begun))
+    [ $took -le $((deadline_ms + 1000)) ] || late=$((late + 1))
+    echo $took >>/tmp/noticed
+    wait $asking && asked=$((asked + 1))
+done
+check_eq 'noticed' $noticed $hangs
+check_eq 'ip, ethtool and sync came back' $asked $hangs
+[ $hangs = 0 ] || echo "noticed after: median $(percentile 50 /tmp/noticed) ms, longest $(percentile 100 /tmp/noticed) ms, $late of $hangs later than the deadline and a second"
+for dev in $bdf $ahci $ide; do wait_for 20 running $dev; done
+check_ge 'the supervisors said why' "$(cat /tmp/driver-*.err | grep -c 'no progress for')" $hangs
+stop_loads hangs
+check_quiet_kernel 'hangs: no kernel message'
+
+phase "upgrade, $upgrades times each"
+start_loads
+done=0
+for ((i = 0; i < upgrades; i++)); do
+    for dev in $bdf $ahci $ide; do
+        wait_for 20 running $dev
+        sleep 0.3
+        timeout 70 "$udrv" upgrade $dev >>/tmp/upgrades 2>&1 && done=$((done + 1))
+    done
+done
+check_eq 'replaced' $done $((3 * upgrades))
+sed -n 's/.*without a driver for \([0-9]*\) ms/\1/p' /tmp/upgrades >/tmp/outage-upgrade
+outages upgrade /tmp/outage-upgrade
+stop_loads upgrades
+check_eq 'the interface is as it was' "$(interface)" "$wanted"
+check_quiet_kernel 'upgrades: no kernel message'
+
+phase 'the end'
+check 'unmount' umount $mnt
+check 'e2fsck' e2fsck -fn /dev/udb0
+for dev in $bdf $ahci $ide; do
+    check "${name[$dev]}: SIGTERM to the supervisor: status 0" stop_driver $dev
+    check_eq "${name[$dev]}: nobody left" "$(attr owner $dev)" 0
+done
+# A driver that can not start is not started for ever; one that is unbound neither.
+"$udrv" unbind $bdf
+"$udrv" run e1000 $bdf --restart >/dev/null 2>/tmp/err
+check_eq 'not bound: status' $? 1
+check_eq 'not bound: lines' "$(wc -l </tmp/err)" 1
+check 'upgrade without a driver is refused' not "$udrv" upgrade $ahci
+check 'start without a supervisor' start_disk ahci $ahci
+check 'upgrade without a supervisor is refused' not "$udrv" upgrade $ahci
+stop_driver $ahci
+check_quiet_kernel 'no kernel message at the end'
+summary
