@@ -11,7 +11,6 @@ upgrades=$3
 deadline_ms=1000
 ahci=0000:00:18.0
 ide=0000:00:01.1
-declare -A disk=([$ahci]=udb0 [$ide]=udb1)
 declare -A name=([$bdf]=e1000 [$ahci]=ahci [$ide]=ide)
 options=(--restart --deadline $deadline_ms --restart-limit 1000)
 
