@@ -32,8 +32,7 @@ static void udrv_blk_fill_slot(struct udrv_disk *d, struct request *rq, u32 nr_s
 	u32 i;
 
 	*slot = (struct udrv_blk_request){
-		.sector = blk_rq_pos(rq),
-		.nr_sectors = blk_rq_sectors(rq),
+		.sector = blk_rq_pos(rq), .nr_sectors = blk_rq_sectors(rq),
 		.generation = d->generation,
 		.nr_segments = nr_segments,
 		/* The others have the same numbers. */
@@ -42,8 +41,7 @@ static void udrv_blk_fill_slot(struct udrv_disk *d, struct request *rq, u32 nr_s
 	};
 	for_each_sg(((struct udrv_blk_cmd *)blk_mq_rq_to_pdu(rq))->sg, sg, nr_segments, i)
 		segment[i] = (struct udrv_blk_segment){
-			.dma_addr = sg_dma_address(sg),
-			.len_bytes = sg_dma_len(sg),
+			.dma_addr = sg_dma_address(sg), .len_bytes = sg_dma_len(sg),
 		};
 }
 
@@ -67,6 +65,12 @@ static blk_status_t udrv_blk_queue_rq(struct blk_mq_hw_ctx *hctx,
 
 	if (READ_ONCE(d->failed) || (op > UDRV_BLK_DISCARD && req_op(rq) != REQ_OP_WRITE_ZEROES))
 		return BLK_STS_IOERR;
+	/* Kept while it is put back and handed out again: a request that kills drivers ends. */
+	if (!(rq->rq_flags & RQF_DONTPREP))
+		cmd->deaths = 0;
+	else if (cmd->deaths >= UDRV_BLK_MAX_DEATHS)
+		return BLK_STS_IOERR;
+	rq->rq_flags |= RQF_DONTPREP;
 	cmd->nr_sg = 0;
 	if (op <= UDRV_BLK_WRITE) {
 		sg_init_table(cmd->sg, d->info.max_segments);
@@ -174,6 +178,7 @@ void udrv_blk_take_back(struct udrv_disk *d, bool quiet)
 			continue;
 		d->rqs[tag] = NULL;
 		cmd = blk_mq_rq_to_pdu(rq);
+		cmd->deaths++;
 		if (quiet)
 			udrv_blk_unmap(d, rq);
 		else if (cmd->nr_sg)

@@ -24,8 +24,11 @@
 
 struct udrv_blk;
 
+#define UDRV_BLK_MAX_DEATHS	10	/* in a row, of drivers that had one request */
+
 /* Behind each struct request. */
 struct udrv_blk_cmd {
+	u32 deaths;			/* of drivers that had it */
 	u32 nr_sg;			/* as built; 0: no data */
 	struct scatterlist sg[];	/* max_segments, mapped while the driver has it */
 };

@@ -63,7 +63,8 @@ bool udrv_confined(struct pci_dev *pdev)
 {
 	struct iommu_domain *domain = iommu_get_domain_for_dev(&pdev->dev);
 
-	return domain && (domain->type & __IOMMU_DOMAIN_PAGING);
+	/* Not if it forgets mappings late: iommu.strict=1. */
+	return domain && domain->type == IOMMU_DOMAIN_DMA;
 }
 
 UDRV_ATTR(state, "%s", !s ? "idle" : test_bit(UDRV_SESSION_ENDING, &s->flags) ? "ending" :

@@ -163,6 +163,7 @@ err:
 static int udrv_region_map(struct udrv_session *s, struct udrv_region *r, u32 *handle)
 {
 	struct device *dev = &s->udev->pdev->dev;
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
 	struct scatterlist *sg;
 	int i, ret;
 
@@ -172,7 +173,8 @@ static int udrv_region_map(struct udrv_session *s, struct udrv_region *r, u32 *h
 	r->mapped = true;
 	/* Bounce buffers would lose writes. An IOMMU needs none for whole pages. */
 	for_each_sgtable_dma_sg(&r->sgt, sg, i)
-		if (!udrv_confined(s->udev->pdev) && dma_need_sync(dev, sg_dma_address(sg)))
+		if (!(domain && (domain->type & __IOMMU_DOMAIN_PAGING)) &&
+		    dma_need_sync(dev, sg_dma_address(sg)))
 			return -EOPNOTSUPP;
 	return udrv_region_enter(s, r, handle);
 }

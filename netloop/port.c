@@ -62,11 +62,9 @@ static struct udrv_net_queue *udrv_net_queue_alloc(struct udrv_session *s,
 	struct page_pool_params params = {
 		.flags = PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV,
 		.pool_size = arg->rx_depth,
-		.nid = NUMA_NO_NODE,
-		.dev = &s->udev->pdev->dev,
+		.nid = NUMA_NO_NODE, .dev = &s->udev->pdev->dev,
 		.dma_dir = DMA_FROM_DEVICE,
-		.offset = UDRV_NET_RX_OFFSET,
-		.max_len = UDRV_NET_MAX_BUF,
+		.offset = UDRV_NET_RX_OFFSET, .max_len = UDRV_NET_MAX_BUF,
 	};
 	struct udrv_net_queue *q;
 

@@ -212,8 +212,7 @@ void udrv_net_refill(struct udrv_net_queue *q)
 		*udrv_ring_entry(&q->fill, struct udrv_net_fill, q->fill.index) =
 			(struct udrv_net_fill){
 				.dma_addr = page_pool_get_dma_addr(page) + UDRV_NET_RX_OFFSET,
-				.len_bytes = q->rx_buf_bytes,
-				.id = q->fill.index,
+				.len_bytes = q->rx_buf_bytes, .id = q->fill.index,
 			};
 		q->fill.index++;
 	}

@@ -213,9 +213,9 @@ std::uint32_t E1000::phy_access(std::uint32_t command) {
 /// reset does not change. A PHY that is awake keeps the link it negotiated.
 void E1000::power_up_phy() {
     const std::uint32_t pctrl = phy_access(mdic::op_read | pctrl::number << mdic::regadd_shift);
-    if ((pctrl & pctrl::power_down) != 0) {
+    if ((pctrl & pctrl::off_the_wire) != 0) {
         const std::uint32_t awake =
-            (pctrl & ~pctrl::power_down) | pctrl::an_enable | pctrl::restart_an;
+            (pctrl & ~pctrl::off_the_wire) | pctrl::an_enable | pctrl::restart_an;
         (void)phy_access(mdic::op_write | pctrl::number << mdic::regadd_shift | awake);
     }
 }

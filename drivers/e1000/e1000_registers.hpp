@@ -116,8 +116,11 @@ inline constexpr std::uint32_t data_mask = 0xffff;
 namespace pctrl { // the PHY's register 0, as IEEE 802.3 22.2.4.1 has it
 inline constexpr std::uint32_t number = 0;
 inline constexpr std::uint32_t restart_an = 1u << 9;
+inline constexpr std::uint32_t isolate = 1u << 10;
 inline constexpr std::uint32_t power_down = 1u << 11;
 inline constexpr std::uint32_t an_enable = 1u << 12;
+inline constexpr std::uint32_t loopback = 1u << 14;
+inline constexpr std::uint32_t off_the_wire = isolate | power_down | loopback;
 } // namespace pctrl
 
 namespace icr {                                  // SDM 13.4.17; the same bits in IMS and IMC
