@@ -77,7 +77,7 @@ counters() {
         case $word in intr) intr=$n ;; ctxt) ctxt=$n ;; esac
     done </proc/stat
     if bound_to_udrv "$1"; then
-        rm -f "/tmp/stats-$1"
+        : >"/tmp/stats-$1" # emptied, not removed: a driver in its sandbox has it open
         kill -USR1 "${driver_pid[$1]}"
         for ((n = 0; n < 100; n++)); do
             [ ! -s "/tmp/stats-$1" ] || break
