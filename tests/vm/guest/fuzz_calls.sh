@@ -73,6 +73,9 @@ for dev in $bdf $edu $ahci; do
     "$udrv" unbind --force "$dev"
     require "bind $dev" bind_device "$dev"
 done
+# Right calls and wrong rings, for the coverage.
+timeout 100 "$helpers/hostile_net" $bdf 100000 "$seed" >/tmp/lies 2>&1
+check_ge 'sessions that broke the protocol' "$(total violated /tmp/lies)" 1
 require 'a peer' setup_peer
 require 'e1000 starts' start_driver
 check 'link' up_udn0
