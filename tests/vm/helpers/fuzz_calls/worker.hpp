@@ -174,7 +174,7 @@ class Worker {
         const int fd = ::open(("/dev/udrv/" + bdf_).c_str(), O_RDWR | O_CLOEXEC);
         count(open_device, fd >= 0);
         if (fd < 0) {
-            ::usleep(5000); // another process has it
+            ::usleep(20'000); // another process has it
         }
         if (fd >= 0) {
             const int old = fds_[0].exchange(fd);
