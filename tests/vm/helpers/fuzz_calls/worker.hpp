@@ -85,6 +85,12 @@ class Worker {
     void run(std::uint64_t seed, std::chrono::steady_clock::time_point end) {
         Random random(seed);
         while (std::chrono::steady_clock::now() < end) {
+            if (fds_[0] < 0) {
+                open(random);
+                if (fds_[0] < 0 && !random.one_in(8)) {
+                    continue; // another process has the device, or it is unbound
+                }
+            }
             // Mostly as a driver would, so that the rest finds something to break.
             if (random.one_in(3)) {
                 sensible(random);
@@ -168,7 +174,7 @@ class Worker {
         const int fd = ::open(("/dev/udrv/" + bdf_).c_str(), O_RDWR | O_CLOEXEC);
         count(open_device, fd >= 0);
         if (fd < 0) {
-            ::usleep(5000); // another process has it
+            ::usleep(20'000); // another process has it
         }
         if (fd >= 0) {
             const int old = fds_[0].exchange(fd);
