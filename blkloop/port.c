@@ -23,8 +23,8 @@ static bool udrv_blk_valid_disk(const struct udrv_blk_disk *i)
 	       i->depth && i->depth <= UDRV_BLK_MAX_DEPTH &&
 	       i->max_sectors >= PAGE_SIZE >> SECTOR_SHIFT && i->max_segments &&
 	       i->max_segments <= UDRV_BLK_MAX_SEGMENTS && i->max_segment_bytes >= PAGE_SIZE &&
-	       is_power_of_2((u64)i->segment_boundary + 1) && i->segment_boundary >= PAGE_SIZE - 1 &&
-	       is_power_of_2((u64)i->dma_alignment + 1) && i->dma_alignment < PAGE_SIZE;
+	       i->segment_boundary >= PAGE_SIZE - 1 && i->dma_alignment < PAGE_SIZE &&
+	       is_power_of_2(i->segment_boundary + 1ULL) && is_power_of_2(i->dma_alignment + 1ULL);
 }
 
 static void udrv_blk_layout(struct udrv_blk_attach *arg)

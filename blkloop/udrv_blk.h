@@ -42,7 +42,7 @@ struct udrv_disk {
 	struct blk_mq_tag_set tags;
 	struct work_struct add;		/* partitions are read through the driver itself */
 
-	spinlock_t lock;
+	spinlock_t lock;		/* see above */
 	bool attached;
 	bool held;			/* queue quiesced: requests wait */
 	bool failed;			/* recovery window over: requests fail */

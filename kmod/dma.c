@@ -8,7 +8,7 @@
  */
 #include "udrv_core.h"
 
-#define UDRV_MAX_REGION_PAGES	(1UL << 19)	/* 2 GiB */
+#define UDRV_MAX_REGION_PAGES	BIT(19)	/* 2 GiB */
 
 /* Pinned memory of the driver, or (coherent set) memory of ours that it maps. */
 struct udrv_region {

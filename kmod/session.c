@@ -166,11 +166,11 @@ static int udrv_info(struct udrv_session *s, void *arg)
 		.flags = (s->udev->intx_maskable ? UDRV_DEV_INTX_MASKABLE : 0) |
 			 (udrv_confined(pdev) ? UDRV_DEV_IOMMU : 0) |
 			 (pdev->reset_methods[0] ? UDRV_DEV_RESET : 0),
-		.vendor = pdev->vendor, .device = pdev->device,
+		.vendor = pdev->vendor, .device = pdev->device, .class_code = pdev->class,
 		.subsystem_vendor = pdev->subsystem_vendor,
 		.subsystem_device = pdev->subsystem_device,
-		.class_code = pdev->class,
-		.nr_msi = max(pci_msi_vec_count(pdev), 0), .nr_msix = max(pci_msix_vec_count(pdev), 0),
+		.nr_msi = max(pci_msi_vec_count(pdev), 0),
+		.nr_msix = max(pci_msix_vec_count(pdev), 0),
 	};
 	for (i = 0; i < UDRV_NR_BARS; i++)
 		info->bars[i] = (struct udrv_bar_info){

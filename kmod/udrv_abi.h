@@ -250,8 +250,8 @@ struct udrv_ring_header {
  * Sleep and wake, both directions alike. The sleeper: sets `need_wakeup`, full
  * barrier (C), looks at its rings once more, sleeps only if there is nothing.
  * The waker: publishes, full barrier (D, pairs with C), looks at need_wakeup,
- * and wakes only if it is set. Awake again, the sleeper clears it. Without the two full barriers both may miss the
- * other's write and the ring sleeps for ever.
+ * and wakes only if it is set. Awake again, the sleeper clears it. Without the
+ * two full barriers both may miss the other's write and the ring sleeps for ever.
  */
 #define UDRV_WAKE_WORK		(1u << 0)	/* new work: tx, submission */
 #define UDRV_WAKE_FILL		(1u << 1)	/* empty buffers; set when running out of them */

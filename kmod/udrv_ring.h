@@ -49,7 +49,7 @@ static inline void udrv_copy_once(void *to, const void *from, size_t bytes)
 /* Barrier A: the entries before the index. */
 static inline void udrv_ring_produced(struct udrv_ring *ring)
 {
-	smp_store_release(&ring->shared->producer.value, ring->index);
+	smp_store_release(&ring->shared->producer.value, ring->index);	/* A */
 }
 
 /* How many entries the driver produced; negative if its index is impossible. */
@@ -64,13 +64,13 @@ static inline int udrv_ring_waiting(const struct udrv_ring *ring)
 /* Barrier B: we are done with the entries up to our index. */
 static inline void udrv_ring_consumed(struct udrv_ring *ring)
 {
-	smp_store_release(&ring->shared->consumer.value, ring->index);
+	smp_store_release(&ring->shared->consumer.value, ring->index);	/* B */
 }
 
 /* Barrier D, then the look at the flag: pairs with barrier C of the driver. */
 static inline void udrv_wake_driver(struct udrv_need_wakeup *nw, u32 what, struct udrv_irq *irq)
 {
-	smp_mb();
+	smp_mb();	/* D */
 	if (READ_ONCE(nw->driver) & what)
 		udrv_irq_doorbell(irq);
 }

@@ -52,7 +52,7 @@ static void udrv_net_desire_locked(struct net_device *dev)
 		WRITE_ONCE(page->generation, n->desired_generation - 1);	/* odd */
 		smp_wmb();	/* the driver reads: generation, body, generation */
 		udrv_net_fill_desired(page, dev);
-		smp_store_release(&page->generation, n->desired_generation);
+		smp_store_release(&page->generation, n->desired_generation);	/* body first */
 		udrv_irq_doorbell(n->port.irq);
 	}
 	spin_unlock_bh(&n->state_lock);
@@ -78,7 +78,7 @@ void udrv_net_read_published(struct udrv_net *n)
 	page = n->published_page;
 	if (!page)
 		goto out;
-	generation = smp_load_acquire(&page->generation);
+	generation = smp_load_acquire(&page->generation);	/* then the body */
 	if (generation == n->published.generation || (generation & 1))
 		goto out;
 	memcpy(&n->published, page, sizeof(*page));

@@ -151,7 +151,7 @@ static struct sk_buff *udrv_net_complete(struct udrv_net_queue *q, bool sent)
 		q->net->dev->stats.tx_packets++;
 		q->net->dev->stats.tx_bytes += skb->len;
 	}
-	smp_store_release(&q->done, q->done + seg->nr_segs);
+	smp_store_release(&q->done, q->done + seg->nr_segs);	/* for udrv_net_tx_room() */
 	return skb;
 }
 
@@ -352,7 +352,7 @@ int udrv_net_poll(struct napi_struct *napi, int budget)
 		 * (clear), we set the flag and sleep for ever.
 		 */
 		WRITE_ONCE(q->need_wakeup->kernel, 1);
-		smp_mb();
+		smp_mb();	/* C */
 		if (udrv_net_work_waits(q))
 			napi_schedule(napi);
 	}

@@ -76,7 +76,7 @@ struct udrv_net {
 	struct udrv_net_queue *queue;	/* NULL: no driver */
 	u32 features;			/* UDRV_NET_F_* promised at the first attach */
 
-	spinlock_t state_lock;
+	spinlock_t state_lock;		/* guards what follows */
 	struct udrv_net_published published;		/* last good copy */
 	struct udrv_net_desired *desired_page;		/* NULL: no driver */
 	struct udrv_net_published *published_page;
