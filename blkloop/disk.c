@@ -78,9 +78,8 @@ struct udrv_disk *udrv_disk_create(struct udrv_blk *blk, const struct udrv_blk_d
 	struct queue_limits lim = {
 		.logical_block_size = info->logical_block_bytes,
 		.physical_block_size = info->physical_block_bytes,
-		.io_min = info->physical_block_bytes,
 		.max_hw_sectors = info->max_sectors, .max_sectors = min(info->max_sectors, 2560u),
-		.max_segments = info->max_segments,
+		.io_min = info->physical_block_bytes, .max_segments = info->max_segments,
 		.max_segment_size = min_t(size_t, info->max_segment_bytes,
 					  dma_max_mapping_size(&blk->port.udev->pdev->dev)),
 		.seg_boundary_mask = info->segment_boundary,
@@ -104,8 +103,7 @@ struct udrv_disk *udrv_disk_create(struct udrv_blk *blk, const struct udrv_blk_d
 	INIT_WORK(&d->add, udrv_disk_add_work);
 	d->tags = (struct blk_mq_tag_set){
 		.ops = &udrv_blk_mq_ops,
-		.nr_hw_queues = 1, .queue_depth = info->depth,
-		.numa_node = NUMA_NO_NODE,
+		.nr_hw_queues = 1, .queue_depth = info->depth, .numa_node = NUMA_NO_NODE,
 		.cmd_size = struct_size((struct udrv_blk_cmd *)NULL, sg, info->max_segments),
 		.flags = BLK_MQ_F_SHOULD_MERGE | (info->flags & UDRV_BLK_ROTATIONAL ?
 						  0 : BLK_MQ_F_NO_SCHED_BY_DEFAULT),

@@ -202,10 +202,8 @@ static struct udrv_port *udrv_blk_attach(struct udrv_session *s, struct udrv_por
 static struct udrv_port_type udrv_blk_type = {
 	.owner = THIS_MODULE,
 	.arg_bytes = sizeof(struct udrv_blk_attach),
-	.attach = udrv_blk_attach,
-	.publish = udrv_blk_publish,
-	.detach = udrv_blk_detach,
-	.remove = udrv_blk_remove,
+	.attach = udrv_blk_attach, .detach = udrv_blk_detach,
+	.publish = udrv_blk_publish, .remove = udrv_blk_remove,
 };
 
 static int __init udrv_blk_init(void)

@@ -8,10 +8,8 @@
 #define UDRV_BLK_REAP_BATCH	32
 
 static const blk_status_t udrv_blk_status[UDRV_BLK_NR_STATUS] = {
-	[UDRV_BLK_OK] = BLK_STS_OK,
-	[UDRV_BLK_IOERR] = BLK_STS_IOERR,
-	[UDRV_BLK_MEDIUM] = BLK_STS_MEDIUM,
-	[UDRV_BLK_NOTSUPP] = BLK_STS_NOTSUPP,
+	[UDRV_BLK_OK] = BLK_STS_OK, [UDRV_BLK_IOERR] = BLK_STS_IOERR,
+	[UDRV_BLK_MEDIUM] = BLK_STS_MEDIUM, [UDRV_BLK_NOTSUPP] = BLK_STS_NOTSUPP,
 	[UDRV_BLK_TIMEOUT] = BLK_STS_TIMEOUT,
 };
 
@@ -33,8 +31,7 @@ static void udrv_blk_fill_slot(struct udrv_disk *d, struct request *rq, u32 nr_s
 
 	*slot = (struct udrv_blk_request){
 		.sector = blk_rq_pos(rq), .nr_sectors = blk_rq_sectors(rq),
-		.generation = d->generation,
-		.nr_segments = nr_segments,
+		.generation = d->generation, .nr_segments = nr_segments,
 		/* The others have the same numbers. */
 		.op = min((__force u32)req_op(rq), (u32)UDRV_BLK_WRITE_ZEROES),
 		.flags = (rq->cmd_flags & REQ_FUA) ? UDRV_BLK_REQ_FUA : 0,
@@ -60,7 +57,9 @@ static blk_status_t udrv_blk_queue_rq(struct blk_mq_hw_ctx *hctx,
 	struct request *rq = bd->rq;
 	struct udrv_blk_cmd *cmd = blk_mq_rq_to_pdu(rq);
 	u32 op = (__force u32)req_op(rq);
+	struct req_iterator iter;
 	unsigned long flags;
+	struct bio_vec bv;
 	int nr = 0;
 
 	if (READ_ONCE(d->failed) || (op > UDRV_BLK_DISCARD && req_op(rq) != REQ_OP_WRITE_ZEROES))
@@ -72,6 +71,10 @@ static blk_status_t udrv_blk_queue_rq(struct blk_mq_hw_ctx *hctx,
 		return BLK_STS_IOERR;
 	rq->rq_flags |= RQF_DONTPREP;
 	cmd->nr_sg = 0;
+	/* What the device does not write must not show what was there before. */
+	if (op == UDRV_BLK_READ && d->blk->port.udev->untrusted)
+		rq_for_each_segment(bv, rq, iter)
+			memzero_bvec(&bv);
 	if (op <= UDRV_BLK_WRITE) {
 		sg_init_table(cmd->sg, d->info.max_segments);
 		cmd->nr_sg = blk_rq_map_sg(rq->q, rq, cmd->sg);

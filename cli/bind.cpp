@@ -144,6 +144,9 @@ void bind(const System& system, const PciAddress& address, const BindOptions& op
         throw_error(EIO, tried, "the kernel module did not take the device",
                     "`dmesg` says why; it has its old driver again");
     }
+    if (options.untrusted) {
+        write_or_throw(system.device(address) / "udrv/untrusted", "1", tried);
+    }
     rollback.commit();
     wait_for_node(system, address);
     if (!reason.empty()) {

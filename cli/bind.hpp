@@ -11,6 +11,7 @@ namespace udrv::cli {
 struct BindOptions {
     bool force = false;         ///< even if the machine needs the device (in_use)
     bool without_iommu = false; ///< even if no IOMMU confines it
+    bool untrusted = false;     ///< copy what its driver hands up, show it nothing old
 };
 
 /// Why no IOMMU would confine the device, or empty.

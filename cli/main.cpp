@@ -25,6 +25,7 @@ struct Arguments {
     bool force = false;
     bool json = false;
     bool without_iommu = false;
+    bool untrusted = false;
     RunOptions run;
 };
 
@@ -48,6 +49,10 @@ void add_commands(CLI::App& app, Arguments& arguments) {
                    "Even if it carries a mounted disk or the default route");
     bind->add_flag("--unsafe-no-iommu", arguments.without_iommu,
                    "Even if no IOMMU confines it: its driver can then reach all memory");
+
+    bind->add_flag("--untrusted", arguments.untrusted,
+                   "Copy what its driver receives before the stack looks, and never show it or "
+                   "a reader older memory");
 
     CLI::App* unbind = app.add_subcommand("unbind", "Give a device back to the kernel");
     add_bdf(*unbind, arguments);
@@ -96,7 +101,9 @@ int execute(const CLI::App& app, const Arguments& arguments, char** argv) {
     const cli::System system;
     if (app.got_subcommand("bind")) {
         cli::bind(system, PciAddress::parse(arguments.bdf),
-                  {.force = arguments.force, .without_iommu = arguments.without_iommu});
+                  {.force = arguments.force,
+                   .without_iommu = arguments.without_iommu,
+                   .untrusted = arguments.untrusted});
     } else if (app.got_subcommand("unbind")) {
         cli::unbind(system, PciAddress::parse(arguments.bdf), arguments.force);
     } else if (app.got_subcommand("upgrade")) {

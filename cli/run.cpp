@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/prctl.h>
@@ -63,6 +64,9 @@ void require_served(const System& system, const Driver& driver, const PciAddress
 int run(const System& system, const Driver& driver, const PciAddress& address,
         const RunOptions& options, char** argv) {
     close_inherited_files();
+    // One heap for all threads: a second one takes 64 MiB of address space at some moment
+    // of its own choice, which may be after the sandbox limited that; or locks them.
+    ::mallopt(M_ARENA_MAX, 1);
     set_up_log(options.verbose);
     require_served(system, driver, address);
     const auto serve = [&](Heartbeat heartbeat) {

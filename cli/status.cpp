@@ -59,6 +59,7 @@ nlohmann::ordered_json device_status(const System& system, const PciAddress& add
     json["names"] = names;
     json["disks"] = disks;
     json["iommu"] = number(attributes / "iommu") != 0;
+    json["untrusted"] = number(attributes / "untrusted") != 0;
     for (const char* counter : {"interrupts", "violations", "pinned_bytes", "mappings"}) {
         json[counter] = number(attributes / counter);
     }

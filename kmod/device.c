@@ -43,7 +43,7 @@ struct udrv_port_type *udrv_port_type_get(u32 kind)
 /* ---- sysfs: /sys/bus/pci/devices/<bdf>/udrv/ ------------------------------ */
 
 /* An attribute that prints `expr`, which may look at udev and s (NULL: no session). */
-#define UDRV_ATTR(_name, fmt, expr)						\
+#define UDRV_ATTR(_mode, _name, fmt, expr)					\
 static ssize_t _name##_show(struct device *dev, struct device_attribute *attr,	\
 			    char *buf)						\
 {										\
@@ -57,7 +57,7 @@ static ssize_t _name##_show(struct device *dev, struct device_attribute *attr,	\
 	spin_unlock(&udev->lock);						\
 	return len;								\
 }										\
-static DEVICE_ATTR_RO(_name)
+static DEVICE_ATTR_##_mode(_name)
 
 bool udrv_confined(struct pci_dev *pdev)
 {
@@ -67,20 +67,31 @@ bool udrv_confined(struct pci_dev *pdev)
 	return domain && domain->type == IOMMU_DOMAIN_DMA;
 }
 
-UDRV_ATTR(state, "%s", !s ? "idle" : test_bit(UDRV_SESSION_ENDING, &s->flags) ? "ending" :
+UDRV_ATTR(RO, state, "%s", !s ? "idle" : test_bit(UDRV_SESSION_ENDING, &s->flags) ? "ending" :
 		       READ_ONCE(s->port) ? "running" : "open");
-UDRV_ATTR(owner, "%d", s ? s->pid : 0);
-UDRV_ATTR(driver, "%s", s ? s->comm : "");
-UDRV_ATTR(pinned_bytes, "%ld", s ? atomic_long_read(&s->pinned_bytes) : 0L);
-UDRV_ATTR(interrupts, "%ld", atomic_long_read(&udev->interrupts));
-UDRV_ATTR(violations, "%ld", atomic_long_read(&udev->violations));
-UDRV_ATTR(mappings, "%d", s ? atomic_read(&s->nr_regions) : 0);
-UDRV_ATTR(iommu, "%d", udrv_confined(udev->pdev));
+UDRV_ATTR(RO, owner, "%d", s ? s->pid : 0);
+UDRV_ATTR(RO, driver, "%s", s ? s->comm : "");
+UDRV_ATTR(RO, pinned_bytes, "%ld", s ? atomic_long_read(&s->pinned_bytes) : 0L);
+UDRV_ATTR(RO, interrupts, "%ld", atomic_long_read(&udev->interrupts));
+UDRV_ATTR(RO, violations, "%ld", atomic_long_read(&udev->violations));
+UDRV_ATTR(RO, mappings, "%d", s ? atomic_read(&s->nr_regions) : 0);
+UDRV_ATTR(RO, iommu, "%d", udrv_confined(udev->pdev));
+
+/* Written before a driver starts: what it hands up is copied first. */
+static ssize_t untrusted_store(struct device *dev, struct device_attribute *attr, const char *buf,
+			       size_t len)
+{
+	struct udrv_device *udev = dev_get_drvdata(dev);
+
+	return kstrtobool(buf, &udev->untrusted) ?: (ssize_t)len;
+}
+UDRV_ATTR(RW, untrusted, "%d", udev->untrusted);
 
 static struct attribute *udrv_attrs[] = {
 	&dev_attr_state.attr,	     &dev_attr_owner.attr,	&dev_attr_driver.attr,
 	&dev_attr_pinned_bytes.attr, &dev_attr_interrupts.attr, &dev_attr_violations.attr,
-	&dev_attr_mappings.attr,     &dev_attr_iommu.attr,	NULL,
+	&dev_attr_mappings.attr,     &dev_attr_iommu.attr,	&dev_attr_untrusted.attr,
+	NULL,
 };
 
 static const struct attribute_group udrv_group = { .name = "udrv", .attrs = udrv_attrs };
@@ -120,8 +131,7 @@ static int udrv_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		.minor = MISC_DYNAMIC_MINOR,
 		.name = devm_kasprintf(&pdev->dev, GFP_KERNEL, "udrv-%s", pci_name(pdev)),
 		.nodename = devm_kasprintf(&pdev->dev, GFP_KERNEL, "udrv/%s", pci_name(pdev)),
-		.mode = 0600,
-		.parent = &pdev->dev,
+		.mode = 0600, .parent = &pdev->dev,
 		.fops = &udrv_session_fops,
 	};
 	ret = misc_register(&udev->misc);
@@ -166,8 +176,7 @@ static void udrv_remove(struct pci_dev *pdev)
 /* No ids: by driver_override only. */
 static struct pci_driver udrv_driver = {
 	.name = "udrv",
-	.probe = udrv_probe,
-	.remove = udrv_remove,
+	.probe = udrv_probe, .remove = udrv_remove,
 	.dev_groups = udrv_groups,
 };
 module_pci_driver(udrv_driver);

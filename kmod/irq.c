@@ -203,9 +203,7 @@ static int udrv_irq_release(struct inode *inode, struct file *file)
 static const struct file_operations udrv_irq_fops = {
 	.owner = THIS_MODULE,
 	.release = udrv_irq_release,
-	.read_iter = udrv_irq_read_iter,
-	.write = udrv_irq_write,
-	.poll = udrv_irq_poll,
+	.read_iter = udrv_irq_read_iter, .write = udrv_irq_write, .poll = udrv_irq_poll,
 };
 
 /*
@@ -218,10 +216,8 @@ static int udrv_irq_proc_open(struct inode *inode, struct file *file)
 }
 
 static const struct proc_ops udrv_irq_proc_ops = {
-	.proc_open = udrv_irq_proc_open,
-	.proc_release = udrv_irq_release,
-	.proc_read_iter = udrv_irq_read_iter,
-	.proc_write = udrv_irq_write,
+	.proc_open = udrv_irq_proc_open, .proc_release = udrv_irq_release,
+	.proc_read_iter = udrv_irq_read_iter, .proc_write = udrv_irq_write,
 	.proc_poll = udrv_irq_poll,
 	.proc_lseek = noop_llseek,
 };

@@ -146,11 +146,9 @@ static void udrv_net_tx_timeout(struct net_device *dev, unsigned int txqueue)
 }
 
 static const struct net_device_ops udrv_net_ops = {
-	.ndo_open = udrv_net_open,
-	.ndo_stop = udrv_net_stop,
+	.ndo_open = udrv_net_open, .ndo_stop = udrv_net_stop,
 	.ndo_start_xmit = udrv_net_xmit,
-	.ndo_set_mac_address = udrv_net_set_mac,
-	.ndo_validate_addr = eth_validate_addr,
+	.ndo_set_mac_address = udrv_net_set_mac, .ndo_validate_addr = eth_validate_addr,
 	.ndo_change_mtu = udrv_net_change_mtu,
 	.ndo_set_rx_mode = udrv_net_desire_locked,
 	.ndo_set_features = udrv_net_set_features,
@@ -212,8 +210,7 @@ static void udrv_net_get_stats(struct net_device *dev, struct ethtool_stats *sta
 static const struct ethtool_ops udrv_net_ethtool_ops = {
 	.get_link = ethtool_op_get_link,
 	.get_link_ksettings = udrv_net_get_link_ksettings,
-	.get_sset_count = udrv_net_get_sset_count,
-	.get_strings = udrv_net_get_strings,
+	.get_sset_count = udrv_net_get_sset_count, .get_strings = udrv_net_get_strings,
 	.get_ethtool_stats = udrv_net_get_stats,
 };
 

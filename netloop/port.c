@@ -60,10 +60,8 @@ static struct udrv_net_queue *udrv_net_queue_alloc(struct udrv_session *s,
 {
 	const struct udrv_net_queue_layout *l = &arg->queues[0];
 	struct page_pool_params params = {
-		.flags = PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV,
-		.pool_size = arg->rx_depth,
-		.nid = NUMA_NO_NODE, .dev = &s->udev->pdev->dev,
-		.dma_dir = DMA_FROM_DEVICE,
+		.flags = PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV, .pool_size = arg->rx_depth,
+		.nid = NUMA_NO_NODE, .dev = &s->udev->pdev->dev, .dma_dir = DMA_FROM_DEVICE,
 		.offset = UDRV_NET_RX_OFFSET, .max_len = UDRV_NET_MAX_BUF,
 	};
 	struct udrv_net_queue *q;
@@ -88,6 +86,7 @@ static struct udrv_net_queue *udrv_net_queue_alloc(struct udrv_session *s,
 	udrv_ring_init(&q->rx, q->shm + l->rx, arg->rx_depth);
 	q->tx_max_segments = min_t(u32, arg->tx_max_segments, UDRV_NET_TX_ROOM);
 	q->rx_buf_bytes = arg->rx_buf_bytes;
+	q->untrusted = s->udev->untrusted;
 	return q;
 }
 
@@ -224,10 +223,8 @@ static struct udrv_port *udrv_net_attach(struct udrv_session *s, struct udrv_por
 static struct udrv_port_type udrv_net_type = {
 	.owner = THIS_MODULE,
 	.arg_bytes = sizeof(struct udrv_net_attach),
-	.attach = udrv_net_attach,
-	.publish = udrv_net_publish,
-	.detach = udrv_net_detach,
-	.remove = udrv_net_remove,
+	.attach = udrv_net_attach, .detach = udrv_net_detach,
+	.publish = udrv_net_publish, .remove = udrv_net_remove,
 };
 
 static int __init udrv_net_init(void)

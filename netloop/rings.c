@@ -231,22 +231,31 @@ void udrv_net_refill(struct udrv_net_queue *q)
 static bool udrv_net_add_buf(struct udrv_net_queue *q, struct page *page, u32 len)
 {
 	void *data = page_address(page) + UDRV_NET_RX_OFFSET;
-	u32 head = 0, nr;
+	u32 head = 0, nr, copy = q->untrusted ? q->rx_buf_bytes : UDRV_NET_COPYBREAK;
 
 	dma_sync_single_range_for_cpu(q->dma_dev, page_pool_get_dma_addr(page),
 				      UDRV_NET_RX_OFFSET, len, DMA_FROM_DEVICE);
 	if (!q->skb) {
-		q->skb = napi_alloc_skb(&q->net->napi, UDRV_NET_COPYBREAK);
+		q->skb = napi_alloc_skb(&q->net->napi, copy);
 		if (!q->skb)
 			goto recycle;
 		skb_mark_for_recycle(q->skb);
-		head = len <= UDRV_NET_COPYBREAK ? len :
+		head = len <= copy ? len :
 		       eth_get_headlen(q->net->dev, data, UDRV_NET_COPYBREAK);
 		skb_put_data(q->skb, data, head);
 	}
 	nr = skb_shinfo(q->skb)->nr_frags;
 	if (head == len || nr == MAX_SKB_FRAGS)
 		goto recycle;
+	if (q->untrusted) {
+		struct page *private = dev_alloc_page();
+
+		if (!private)
+			goto recycle;
+		memcpy(page_address(private) + UDRV_NET_RX_OFFSET, data, len);
+		page_pool_recycle_direct(q->pool, page);
+		page = private;
+	}
 	skb_add_rx_frag(q->skb, nr, page, UDRV_NET_RX_OFFSET + head, len - head, PAGE_SIZE);
 	return true;
 
@@ -268,7 +277,7 @@ static void udrv_net_deliver(struct udrv_net_queue *q, const struct udrv_net_rx 
 	dev->stats.rx_packets++;	/* one writer, and 64 bits wide: see Kbuild */
 	dev->stats.rx_bytes += skb->len;
 	skb->protocol = eth_type_trans(skb, dev);
-	if ((rx->flags & UDRV_NET_RX_CSUM_OK) && (dev->features & NETIF_F_RXCSUM))
+	if ((rx->flags & UDRV_NET_RX_CSUM_OK) && !q->untrusted && (dev->features & NETIF_F_RXCSUM))
 		skb->ip_summed = CHECKSUM_UNNECESSARY;
 	if (rx->flags & UDRV_NET_RX_VLAN)
 		__vlan_hwaccel_put_tag(skb, htons(ETH_P_8021Q), rx->vlan_tci);

@@ -60,6 +60,7 @@ struct udrv_net_queue {
 	struct udrv_ring fill;
 	struct udrv_ring rx;
 	u32 rx_buf_bytes;
+	bool untrusted;		/* nothing goes up that the device can still write */
 	struct page_pool *pool;
 	struct sk_buff *skb;	/* packet of several buffers under way */
 	bool drop;		/* drop the buffers up to the next end of packet */
