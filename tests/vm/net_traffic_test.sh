@@ -12,6 +12,7 @@ guest 'two processors, INTx' 600 --smp 2 --nic e1000 --nic e1000 \
     --qemu "-chardev socket,id=monclient,path=$monitor/m -device virtserialport,chardev=monclient,name=udrv.monitor" \
     -- net_traffic.sh full
 guest 'one processor' 600 --smp 1 --nic e1000 --nic e1000 -- net_traffic.sh
-guest 'behind an IOMMU' 600 --smp 2 --iommu --nic e1000 --nic e1000 -- net_traffic.sh
+guest 'untrusted, behind an IOMMU' 600 --smp 2 --iommu --nic e1000 --nic e1000 -- \
+    net_traffic.sh untrusted
 guest '82545EM' 600 --smp 2 --nic e1000-82545em --nic e1000-82545em -- net_traffic.sh
 finish

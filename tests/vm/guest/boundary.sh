@@ -45,5 +45,13 @@ mark_kernel_log
 probe blk 30
 check_eq 'kernel messages' "$(other_messages ' udb[0-2]|dev udb[0-2]|callbacks suppressed')" ''
 "$udrv" unbind --force $bdf
+
+phase 'a disk driver that is not trusted'
+require 'bind' bind_device $bdf
+echo 1 >/sys/bus/pci/devices/$bdf/udrv/untrusted
+mark_kernel_log
+probe blk 31
+check_eq 'kernel messages' "$(other_messages ' udb[0-2]|dev udb[0-2]|callbacks suppressed')" ''
+"$udrv" unbind --force $bdf
 check 'rmmod' rmmod udrv_blk udrv_net udrv
 summary

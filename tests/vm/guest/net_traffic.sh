@@ -1,12 +1,17 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# usage: net_traffic.sh [full]
-# An interface driven by udrv against the stock driver on the same hub.
+# usage: net_traffic.sh [full|untrusted]
+# An interface driven by udrv against the stock driver on the same hub. `untrusted`: the
+# driver is, and an IOMMU confines it.
 . tests/vm/guest/lib.sh
-full=${1:-}
+full=
+[ "${1:-}" != full ] || full=yes
+trust=--unsafe-no-iommu
+[ "${1:-}" != untrusted ] || trust=--untrusted
 
 load_modules
-require 'bind' "$udrv" bind --unsafe-no-iommu $bdf
+require 'bind' "$udrv" bind $trust $bdf
+check_eq 'untrusted' "$(attr untrusted)" "$([ $trust = --untrusted ] && echo 1 || echo 0)"
 require 'the driver starts' start_driver
 require 'a peer' setup_peer
 require 'link up' up_udn0
