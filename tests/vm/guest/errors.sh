@@ -123,7 +123,7 @@ ip link set "$name" up
 ip route add default via 10.0.0.254
 refused 'the default route goes over it' 1 "default route.*$name.*--force" "$udrv" bind --unsafe-no-iommu $bdf
 check_eq 'its driver' "$(basename "$(readlink /sys/bus/pci/devices/$bdf/driver)")" e1000
-check 'with --force' "$udrv" bind --force $bdf
+check 'with --force' "$udrv" bind --unsafe-no-iommu --force $bdf
 check_eq 'its driver then' "$(basename "$(readlink /sys/bus/pci/devices/$bdf/driver)")" udrv
 
 phase 'without the network module'
