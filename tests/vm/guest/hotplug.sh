@@ -1,0 +1,94 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Devices that are pulled out while their drivers run: by sysfs, and by the machine
+# (QEMU's device_del, through the monitor on a virtio-serial port).
+. tests/vm/guest/disk_lib.sh
+ahci=0000:00:14.0
+hot=0000:00:15.0
+
+monitor() { # COMMAND
+    local port node
+    for port in /sys/class/virtio-ports/*; do
+        [ "$(cat "$port/name")" != udrv.monitor ] || node=/dev/${port##*/}
+    done
+    timeout 2 cat "$node" >>/tmp/monitor 2>/dev/null &
+    echo "$1" >"$node"
+    wait $!
+}
+present() { test -e "/sys/bus/pci/devices/$1"; }
+gone() { not present "$1"; }
+# The driver and its supervisor see that there is nothing to drive, and end, in words.
+check_ended() { # TITLE BDF
+    check "$1: the supervisor ends" wait_for 20 not alive "${driver_pid[$2]}"
+    wait "${driver_pid[$2]}" 2>/dev/null
+    check_eq "$1: its status" $? 1
+    check "$1: it says why" grep -qE 'unbound|not bound|went away' "/tmp/driver-$2.err"
+}
+plug_net() { # the interface on $hot works
+    bdf=$hot
+    "$udrv" bind --unsafe-no-iommu $bdf 2>/dev/null && start_driver $bdf --restart && up_udn0 && wait_reachable
+}
+
+load_modules
+insmod "$build/modules/udrv_blk.ko"
+require 'a peer' setup_peer
+require 'bind the disk' "$udrv" bind --unsafe-no-iommu $ahci
+require 'ahci starts' start_disk ahci $ahci --restart
+require 'a file system' mkfs.ext4 -q /dev/udb0
+mount /dev/udb0 $mnt
+require 'an interface' plug_net
+mark_kernel_log
+
+phase 'the network card is pulled out by sysfs, under traffic'
+in_peer ping -q -i 0.01 -w 60 10.0.0.1 >/dev/null 2>&1 & pings=$!
+check 'remove returns' timeout 30 sh -c "echo 1 >/sys/bus/pci/devices/$hot/remove"
+check 'the interface is gone' not test -e /sys/class/net/udn0
+check_ended 'removed' $hot
+check_eq 'interrupt handlers left' "$(irq_actions $hot)" 0
+echo 1 >/sys/bus/pci/rescan
+check 'found again' wait_for 10 present $hot
+check 'and works' plug_net
+
+phase 'the network card is pulled out of the machine, under traffic'
+monitor 'device_del hotnic'
+check 'it goes' wait_for 30 gone $hot
+check_ended 'pulled out' $hot
+check 'the interface is gone' not test -e /sys/class/net/udn0
+monitor 'device_add e1000,id=hotnic,netdev=hotport,mac=52:54:00:00:00:09,addr=0x15'
+check 'plugged in again' wait_for 30 present $hot
+check 'and works' plug_net
+pkill -x ping # its namespace holds the mount as well
+wait $pings 2>/dev/null
+
+phase 'a disk with a mounted file system is pulled out by sysfs, while it is written'
+(while dd if=/dev/zero of=$mnt/f bs=64k count=64 conv=fsync,notrunc; do :; done) >/tmp/writer 2>&1 & writer=$!
+sleep 2
+check 'remove returns' timeout 60 sh -c "echo 1 >/sys/bus/pci/devices/$ahci/remove"
+check 'the writer gets an error' wait_for 30 not alive $writer
+check 'which says so' grep -qE 'Input/output error|Read-only file system|No such device' /tmp/writer
+check_ended 'removed' $ahci
+check 'the block device is gone' not test -e /dev/udb0
+check 'it can be unmounted' timeout 30 umount $mnt
+echo 1 >/sys/bus/pci/rescan
+check 'found again' wait_for 10 present $ahci
+check 'bound again' "$udrv" bind --unsafe-no-iommu $ahci
+check 'driven again' start_disk ahci $ahci --restart
+disk=/dev/$(ls /sys/bus/pci/devices/$ahci/udrv_disk | head -n 1)
+repaired() { e2fsck -fp "$disk" || [ $? = 1 ]; } # 1: it was
+check 'repaired from its journal' repaired
+check 'mounted again' mount "$disk" $mnt
+check 'written again' dd if=/dev/zero of=$mnt/g bs=1M count=8 conv=fsync
+
+phase 'a disk with a mounted file system is pulled out of the machine'
+(while dd if=/dev/zero of=$mnt/f bs=64k count=64 conv=fsync,notrunc; do :; done) >/tmp/writer 2>&1 & writer=$!
+sleep 1
+monitor 'device_del hotahci'
+check 'it goes' wait_for 60 gone $ahci
+check 'the writer gets an error' wait_for 30 not alive $writer
+check_ended 'pulled out' $ahci
+check 'it can be unmounted' timeout 30 umount $mnt
+check 'nothing else was said' [ -z "$(new_kernel_messages | grep -E 'WARN|BUG|Oops|leak|Call Trace')" ]
+stop_driver $hot
+"$udrv" unbind $hot
+check 'rmmod' rmmod udrv_net udrv_blk udrv
+summary
