@@ -13,12 +13,13 @@ static const blk_status_t udrv_blk_status[UDRV_BLK_NR_STATUS] = {
 	[UDRV_BLK_TIMEOUT] = BLK_STS_TIMEOUT,
 };
 
-/* One doorbell for a batch of requests. */
+/* One doorbell for a batch of requests; also called when all were refused, without a driver. */
 static void udrv_blk_commit_rqs(struct blk_mq_hw_ctx *hctx)
 {
 	struct udrv_disk *d = hctx->queue->queuedata;
 
-	udrv_wake_driver(d->blk->need_wakeup, UDRV_WAKE_WORK, d->blk->port.irq);
+	if (READ_ONCE(d->attached))	/* till the queue is quiesced, which waits for us */
+		udrv_wake_driver(d->blk->need_wakeup, UDRV_WAKE_WORK, d->blk->port.irq);
 }
 
 /* Write the slot of a request. The driver may write there too: it is never read. */

@@ -208,8 +208,7 @@ static void udrv_net_get_stats(struct net_device *dev, struct ethtool_stats *sta
 }
 
 static const struct ethtool_ops udrv_net_ethtool_ops = {
-	.get_link = ethtool_op_get_link,
-	.get_link_ksettings = udrv_net_get_link_ksettings,
+	.get_link = ethtool_op_get_link, .get_link_ksettings = udrv_net_get_link_ksettings,
 	.get_sset_count = udrv_net_get_sset_count, .get_strings = udrv_net_get_strings,
 	.get_ethtool_stats = udrv_net_get_stats,
 };
