@@ -78,8 +78,7 @@ int run(const System& system, const Driver& driver, const PciAddress& address,
         DriverContext context{driver, device, options, heartbeat};
         return driver.run(context);
     };
-    return options.restart ? supervise(system, address, options, argv, serve)
-                           : serve(Heartbeat());
+    return options.restart ? supervise(system, address, options, argv, serve) : serve(Heartbeat());
 }
 
 } // namespace udrv::cli

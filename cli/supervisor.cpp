@@ -27,7 +27,7 @@ namespace {
 using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
-constexpr milliseconds long_life{1000};       ///< after that, a death is not its start's fault
+constexpr milliseconds long_life{1000}; ///< after that, a death is not its start's fault
 constexpr milliseconds first_delay{10};
 constexpr milliseconds longest_delay{5000};
 constexpr milliseconds start_limit{60'000};   ///< chips reset, disks spin up
@@ -104,8 +104,8 @@ class Supervisor {
             }
             short_lives = ending.age >= long_life ? 0 : short_lives + 1;
             if (short_lives > options_.restart_limit) {
-                return give_up(fmt::format("it died {} times within a second of its start",
-                                           short_lives));
+                return give_up(
+                    fmt::format("it died {} times within a second of its start", short_lives));
             }
             const milliseconds delay = delay_after(short_lives);
             spdlog::warn("{}: the driver ended: {}; starting it again in {} ms", address_.str(),
@@ -218,8 +218,8 @@ class Supervisor {
         }
         ending.reason = describe(ending.status);
         if (hung) {
-            ending.reason = fmt::format(
-                "no progress for {} ms", (ending.served ? deadline_ : start_limit).count());
+            ending.reason = fmt::format("no progress for {} ms",
+                                        (ending.served ? deadline_ : start_limit).count());
         } else if (read_line(violations_file()) != violations) {
             ending.reason = "it broke the protocol (`dmesg` says how), " + ending.reason;
         }

@@ -72,8 +72,8 @@ void upgrade(const System& system, const PciAddress& address) {
         if (gone && owner != 0 && read_line(attributes / "state") == "running") {
             const auto outage =
                 std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - left);
-            fmt::print("{}: process {} replaced by {}, without a driver for {} ms\n",
-                       address.str(), old, owner, outage.count());
+            fmt::print("{}: process {} replaced by {}, without a driver for {} ms\n", address.str(),
+                       old, owner, outage.count());
             return;
         }
         std::this_thread::sleep_for(1ms);

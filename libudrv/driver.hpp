@@ -38,10 +38,10 @@ struct RunOptions {
     WaitMode wait = WaitMode::uring;
     std::string stats_path; ///< JSON counters at exit and on SIGUSR1; empty: none
     bool verbose = false;
-    bool sandbox = true;           ///< give up every privilege once it serves
-    bool restart = false;          ///< under a supervisor (cli/supervisor.hpp)
-    unsigned deadline_ms = 5000;   ///< with restart: no progress for so long is death
-    unsigned restart_limit = 10;   ///< with restart: short lives in a row
+    bool sandbox = true;         ///< give up every privilege once it serves
+    bool restart = false;        ///< under a supervisor (cli/supervisor.hpp)
+    unsigned deadline_ms = 5000; ///< with restart: no progress for so long is death
+    unsigned restart_limit = 10; ///< with restart: short lives in a row
 };
 
 struct Driver;

@@ -50,9 +50,9 @@ constexpr std::array allowed{
     SCMP_SYS(close),          SCMP_SYS(munmap),
     SCMP_SYS(madvise),        SCMP_SYS(brk),
     SCMP_SYS(sigaltstack),    SCMP_SYS(getpid),
-    SCMP_SYS(gettid),
-    SCMP_SYS(tgkill),         SCMP_SYS(getrandom),
-    SCMP_SYS(exit),           SCMP_SYS(exit_group),
+    SCMP_SYS(gettid),         SCMP_SYS(tgkill),
+    SCMP_SYS(getrandom),      SCMP_SYS(exit),
+    SCMP_SYS(exit_group),
 };
 
 void check(int error, const char* what) {

@@ -47,29 +47,29 @@ struct NetCause {
 /// throws or blocks. Buffers stay provided across a stop and a start: the chip
 /// class keeps them and posts them again.
 template <typename C>
-concept NetChip =
-    requires(C chip, const C const_chip, const udrv_net_desired& desired,
-             std::span<const udrv_net_fill> fill, std::span<udrv_net_rx> rx,
-             std::span<const udrv_net_tx> tx, std::span<udrv_net_completion> completion,
-             std::span<std::uint64_t> stats) {
-        { const_chip.capabilities() } -> std::same_as<const NetCapabilities&>;
-        // Makes the chip agree with what the administrator wants; idempotent.
-        { chip.apply(desired) };
-        // Reads and clears the chip's interrupt cause.
-        { chip.interrupt() } -> std::same_as<NetCause>;
-        // Empty buffers to the chip, one tail write a call. Returns how many it took.
-        { chip.rx_provide(fill) } -> std::same_as<std::size_t>;
-        // Received buffers from the chip, in order. Returns how many it wrote to `rx`.
-        { chip.rx_return(rx) } -> std::same_as<std::size_t>;
-        // Whole packets to the chip, one tail write a call. Returns how many segments it took.
-        { chip.tx_provide(tx) } -> std::same_as<std::size_t>;
-        // Packets the chip is done with. Returns how many it wrote to `completion`.
-        { chip.tx_return(completion) } -> std::same_as<std::size_t>;
-        { chip.link() } -> std::same_as<NetLink>;
-        // Names are constant; read_stats adds up what the chip counted since the last call.
-        { C::stat_names() } -> std::convertible_to<std::span<const std::string_view>>;
-        { chip.read_stats(stats) };
-        { chip.stop() };
-    };
+concept NetChip = requires(C chip, const C const_chip, const udrv_net_desired& desired,
+                           std::span<const udrv_net_fill> fill, std::span<udrv_net_rx> rx,
+                           std::span<const udrv_net_tx> tx,
+                           std::span<udrv_net_completion> completion,
+                           std::span<std::uint64_t> stats) {
+    { const_chip.capabilities() } -> std::same_as<const NetCapabilities&>;
+    // Makes the chip agree with what the administrator wants; idempotent.
+    {chip.apply(desired)};
+    // Reads and clears the chip's interrupt cause.
+    { chip.interrupt() } -> std::same_as<NetCause>;
+    // Empty buffers to the chip, one tail write a call. Returns how many it took.
+    { chip.rx_provide(fill) } -> std::same_as<std::size_t>;
+    // Received buffers from the chip, in order. Returns how many it wrote to `rx`.
+    { chip.rx_return(rx) } -> std::same_as<std::size_t>;
+    // Whole packets to the chip, one tail write a call. Returns how many segments it took.
+    { chip.tx_provide(tx) } -> std::same_as<std::size_t>;
+    // Packets the chip is done with. Returns how many it wrote to `completion`.
+    { chip.tx_return(completion) } -> std::same_as<std::size_t>;
+    { chip.link() } -> std::same_as<NetLink>;
+    // Names are constant; read_stats adds up what the chip counted since the last call.
+    { C::stat_names() } -> std::convertible_to<std::span<const std::string_view>>;
+    {chip.read_stats(stats)};
+    {chip.stop()};
+};
 
 } // namespace udrv

@@ -234,9 +234,8 @@ bool E1000::plan_offload(const udrv_net_tx& first, TxPlan& plan) const {
         }
         plan.needs_context = true;
         // IPCSE: the IPv4 header ends where TCP's starts.
-        plan.context.address =
-            context_positions(first.ip_start, first.ip_start + ipv4_checksum_offset, start - 1,
-                              start, field);
+        plan.context.address = context_positions(
+            first.ip_start, first.ip_start + ipv4_checksum_offset, start - 1, start, field);
         plan.context.command |= tx_command::tse | tx_command::tcp | tx_command::ip;
         plan.context.command |= plan.bytes - header;              // PAYLEN
         plan.context.options = static_cast<std::uint8_t>(header); // HDRLEN

@@ -57,7 +57,8 @@ void report(bool good, const std::string& name, const std::string& why) {
 template <typename A, typename B>
 void check_eq(const std::string& name, const A& got, const B& wanted) {
     const bool good = got == static_cast<A>(wanted);
-    report(good, name, good ? fmt::format("{}", got) : fmt::format("got {}, wanted {}", got, wanted));
+    report(good, name,
+           good ? fmt::format("{}", got) : fmt::format("got {}, wanted {}", got, wanted));
 }
 /// `result` of a call that has to fail so.
 void check_errno(const std::string& name, long result, int wanted) {
@@ -255,8 +256,8 @@ void check_dma_errors(Device& device, std::byte* pages, bool confined) {
     check_errno("dma: bad pointer", exchange(device, nullptr, 1), EFAULT);
     udrv_dma_exchange call{};
     call.reserved = 1;
-    check_errno("dma: reserved field of the call", ::ioctl(device.fd(), UDRV_IOC_DMA_EXCHANGE, &call),
-                EINVAL);
+    check_errno("dma: reserved field of the call",
+                ::ioctl(device.fd(), UDRV_IOC_DMA_EXCHANGE, &call), EINVAL);
 
     std::byte* gone = memory(page_bytes);
     ::munmap(gone, page_bytes);
@@ -287,8 +288,13 @@ void check_exchange(Device& device, std::byte* pages) {
     std::vector<udrv_dma_segment> segments(count);
     std::vector<udrv_dma_region> old(count);
     for (std::uint32_t i = 0; i < count; i++) {
-        old[i] = {reinterpret_cast<std::uintptr_t>(pages) + i * page_bytes, page_bytes,
-                  reinterpret_cast<std::uintptr_t>(&segments[i]), 1, both, 0, 0};
+        old[i] = {reinterpret_cast<std::uintptr_t>(pages) + i * page_bytes,
+                  page_bytes,
+                  reinterpret_cast<std::uintptr_t>(&segments[i]),
+                  1,
+                  both,
+                  0,
+                  0};
     }
     check_eq("exchange: 256 buffers in one call", exchange(device, old.data(), count), count);
     check_eq("exchange: mappings", attribute(device.address(), "mappings"), count + 1);
@@ -341,8 +347,8 @@ void check_transfer(Device& device, BarMapping& regs, std::byte* pages) {
     transfer(regs, edu_buffer, in.segments[0].dma_addr, bytes, 2);
     check_eq("transfer: 2 KiB there and back differ",
              std::memcmp(pages, pages + 7 * page_bytes, bytes), 0);
-    check_eq("transfer: unmapped", unmap(device, out.region.handle) + unmap(device, in.region.handle),
-             2);
+    check_eq("transfer: unmapped",
+             unmap(device, out.region.handle) + unmap(device, in.region.handle), 2);
     // The page is the process's own again, and out of the device's reach.
     std::memset(pages + 7 * page_bytes, 0x55, page_bytes);
     transfer(regs, edu_buffer, in.segments[0].dma_addr, bytes, 2);

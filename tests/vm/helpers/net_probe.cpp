@@ -105,8 +105,8 @@ int advertise(const std::string& name, const std::string& prefix) {
     all_nodes.sin6_family = AF_INET6;
     all_nodes.sin6_scope_id = index_of(name);
     ::inet_pton(AF_INET6, "ff02::1", &all_nodes.sin6_addr);
-    require(static_cast<int>(::sendto(fd, &message, sizeof(message), 0, generic(all_nodes),
-                                      sizeof(all_nodes))),
+    require(static_cast<int>(
+                ::sendto(fd, &message, sizeof(message), 0, generic(all_nodes), sizeof(all_nodes))),
             "send");
     return 0;
 }
