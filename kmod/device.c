@@ -167,8 +167,7 @@ static void udrv_remove(struct pci_dev *pdev)
 		udev->port->type->remove(udev->port);
 		module_put(owner);
 	}
-	if (udev->intx_maskable)
-		pci_intx(pdev, 1);	/* as the next driver expects to find it */
+	/* INTx stays off till the next driver enables the device: the chip may assert it. */
 	pci_release_regions(pdev);
 	pci_disable_device(pdev);
 }
