@@ -164,17 +164,21 @@ static int udrv_region_map(struct udrv_session *s, struct udrv_region *r, u32 *h
 {
 	struct device *dev = &s->udev->pdev->dev;
 	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+	bool direct = !domain || !(domain->type & __IOMMU_DOMAIN_PAGING);
 	struct scatterlist *sg;
 	int i, ret;
 
+	/* Out of the chip's reach: asked before the DMA API, which would warn. */
+	for (i = 0; direct && i < r->nr_pages; i++)
+		if (page_to_phys(r->pages[i]) > dma_get_mask(dev))
+			return -EOPNOTSUPP;
 	ret = s->dead ? -ENODEV : dma_map_sgtable(dev, &r->sgt, r->dir, 0);
 	if (ret)
 		return ret == -EIO ? -EOPNOTSUPP : ret;
 	r->mapped = true;
 	/* Bounce buffers would lose writes. An IOMMU needs none for whole pages. */
 	for_each_sgtable_dma_sg(&r->sgt, sg, i)
-		if (!(domain && (domain->type & __IOMMU_DOMAIN_PAGING)) &&
-		    dma_need_sync(dev, sg_dma_address(sg)))
+		if (direct && dma_need_sync(dev, sg_dma_address(sg)))
 			return -EOPNOTSUPP;
 	return udrv_region_enter(s, r, handle);
 }

@@ -295,6 +295,5 @@ static long udrv_ioctl(struct file *file, unsigned int cmd, unsigned long value)
 const struct file_operations udrv_session_fops = {
 	.owner = THIS_MODULE,
 	.open = udrv_open, .flush = udrv_flush, .release = udrv_release,
-	.unlocked_ioctl = udrv_ioctl,
-	.mmap = udrv_mmap,
+	.unlocked_ioctl = udrv_ioctl, .mmap = udrv_mmap,
 };
