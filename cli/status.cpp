@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "cli/status.hpp"
 
-#include <charconv>
 #include <cstdint>
 
 #include <fmt/format.h>
@@ -13,19 +12,12 @@ namespace udrv::cli {
 
 namespace {
 
-std::int64_t number(const fs::path& path) {
-    const std::string text = read_line(path);
-    std::int64_t value = 0;
-    std::from_chars(text.data(), text.data() + text.size(), value);
-    return value;
-}
-
 /// What blkloop shows of the disks below a device, also while nobody drives them.
 nlohmann::ordered_json disks_of(const fs::path& device) {
     auto disks = nlohmann::ordered_json::array();
     for (const std::string& name : list(device / "udrv_disk")) {
         const fs::path disk = device / "udrv_disk" / name;
-        const std::int64_t sectors = number(disk / name / "size"); // of 512 bytes
+        const std::int64_t sectors = read_number(disk / name / "size"); // of 512 bytes
         disks.push_back({{"name", name},
                          {"model", read_line(disk / "model")},
                          {"serial", read_line(disk / "serial")},
@@ -46,7 +38,7 @@ nlohmann::ordered_json device_status(const System& system, const PciAddress& add
     if (driver.starts_with(process_prefix)) {
         driver.erase(0, std::string_view(process_prefix).size());
     }
-    const std::int64_t pid = number(attributes / "owner");
+    const std::int64_t pid = read_number(attributes / "owner");
     const auto id = pci_id(system, address).value_or(PciId{});
 
     nlohmann::ordered_json json;
@@ -58,10 +50,10 @@ nlohmann::ordered_json device_status(const System& system, const PciAddress& add
     json["name"] = names.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(names.front());
     json["names"] = names;
     json["disks"] = disks;
-    json["iommu"] = number(attributes / "iommu") != 0;
-    json["untrusted"] = number(attributes / "untrusted") != 0;
+    json["iommu"] = read_number(attributes / "iommu") != 0;
+    json["untrusted"] = read_number(attributes / "untrusted") != 0;
     for (const char* counter : {"interrupts", "violations", "pinned_bytes", "mappings"}) {
-        json[counter] = number(attributes / counter);
+        json[counter] = read_number(attributes / counter);
     }
     return json;
 }

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "libudrv/error.hpp"
+#include "libudrv/file.hpp"
 
 namespace udrv::cli {
 
@@ -34,25 +35,14 @@ constexpr milliseconds start_limit{60'000};   ///< chips reset, disks spin up
 constexpr milliseconds goodbye_limit{10'000}; ///< from SIGTERM to SIGKILL
 
 /// The page that child after child counts in.
-class SharedPage {
-  public:
-    SharedPage()
-        : memory_(::mmap(nullptr, sizeof(HeartbeatPage), PROT_READ | PROT_WRITE,
-                         MAP_SHARED | MAP_ANONYMOUS, -1, 0)) {
-        if (memory_ == MAP_FAILED) {
-            throw_errno(errno, "start the supervisor: share memory");
-        }
+MemoryMap shared_page() {
+    void* memory = ::mmap(nullptr, sizeof(HeartbeatPage), PROT_READ | PROT_WRITE,
+                          MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
+        throw_errno(errno, "start the supervisor: share memory");
     }
-    SharedPage(const SharedPage&) = delete;
-    SharedPage& operator=(const SharedPage&) = delete;
-    ~SharedPage() { ::munmap(memory_, sizeof(HeartbeatPage)); }
-
-    /// As new: for the next child. The last one is gone.
-    HeartbeatPage& fresh() { return *new (memory_) HeartbeatPage{}; }
-
-  private:
-    void* memory_;
-};
+    return {memory, sizeof(HeartbeatPage)};
+}
 
 struct Ending {
     bool wanted = false;  ///< we were told to stop
@@ -177,7 +167,7 @@ class Supervisor {
 
     /// One child from start to end.
     Ending live(const std::function<int(Heartbeat)>& serve) {
-        HeartbeatPage& page = page_.fresh();
+        HeartbeatPage& page = *new (page_.data()) HeartbeatPage{}; // the last child is gone
         const std::string violations = read_line(violations_file());
         const pid_t pid = start(page, serve);
         Ending ending;
@@ -243,7 +233,7 @@ class Supervisor {
     PciAddress address_;
     const RunOptions& options_;
     milliseconds deadline_;
-    SharedPage page_;
+    MemoryMap page_ = shared_page();
     sigset_t signals_{};
     sigset_t old_mask_{};
     fs::path program_ = fs::read_symlink("/proc/self/exe"); ///< now: later it may be "(deleted)"

@@ -165,6 +165,13 @@ std::string read_line(const fs::path& path) {
     return line;
 }
 
+std::int64_t read_number(const fs::path& path) {
+    const std::string text = read_line(path);
+    std::int64_t value = 0;
+    std::from_chars(text.data(), text.data() + text.size(), value);
+    return value;
+}
+
 int write_text(const fs::path& path, const std::string& text) {
     const FileDescriptor fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
     if (!fd) {

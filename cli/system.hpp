@@ -3,6 +3,7 @@
 // The parts of /sys and /proc that the command reads and writes.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -33,6 +34,9 @@ struct System {
 
 /// First line of a file; empty if it can not be read.
 [[nodiscard]] std::string read_line(const fs::path& path);
+
+/// The decimal number that a file begins with; 0 if it can not be read.
+[[nodiscard]] std::int64_t read_number(const fs::path& path);
 
 /// Writes `text` in one write(2), as sysfs wants it. Returns 0 or an errno value.
 [[nodiscard]] int write_text(const fs::path& path, const std::string& text);

@@ -2,7 +2,6 @@
 #include "cli/upgrade.hpp"
 
 #include <cerrno>
-#include <charconv>
 #include <chrono>
 #include <csignal>
 #include <fstream>
@@ -21,21 +20,19 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-pid_t to_pid(const std::string& text) {
-    pid_t pid = 0;
-    std::from_chars(text.data(), text.data() + text.size(), pid);
-    return pid;
+pid_t owner_of(const System& system, const PciAddress& address) {
+    return static_cast<pid_t>(read_number(system.device(address) / "udrv/owner"));
 }
 
 pid_t parent_of(const System& system, pid_t pid) {
     std::ifstream status(system.proc / std::to_string(pid) / "status");
-    constexpr std::string_view field = "PPid:\t";
-    for (std::string line; std::getline(status, line);) {
-        if (line.starts_with(field)) {
-            return to_pid(line.substr(field.size()));
+    pid_t parent = 0;
+    for (std::string word; status >> word;) {
+        if (word == "PPid:" && status >> parent) {
+            break;
         }
     }
-    return 0;
+    return parent;
 }
 
 } // namespace
@@ -43,12 +40,11 @@ pid_t parent_of(const System& system, pid_t pid) {
 void upgrade(const System& system, const PciAddress& address) {
     using namespace std::chrono_literals;
     const std::string tried = "upgrade the driver of " + address.str();
-    const fs::path attributes = system.device(address) / "udrv";
     if (system.bound_driver(address) != "udrv") {
         throw_error(ENODEV, tried, "the device is not bound to udrv",
                     "`udrv status` lists those that are");
     }
-    const pid_t old = to_pid(read_line(attributes / "owner"));
+    const pid_t old = owner_of(system, address);
     if (old == 0) {
         throw_error(ESRCH, tried, "no driver runs", "start the new one with `udrv run`");
     }
@@ -64,12 +60,12 @@ void upgrade(const System& system, const PciAddress& address) {
     auto left = begun; // when the old one let go
     bool gone = false;
     while (Clock::now() - begun < 60s) {
-        const pid_t owner = to_pid(read_line(attributes / "owner"));
+        const pid_t owner = owner_of(system, address);
         if (!gone && owner != old) {
             gone = true;
             left = Clock::now();
         }
-        if (gone && owner != 0 && read_line(attributes / "state") == "running") {
+        if (gone && owner != 0 && read_line(system.device(address) / "udrv/state") == "running") {
             const auto outage =
                 std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - left);
             fmt::print("{}: process {} replaced by {}, without a driver for {} ms\n", address.str(),

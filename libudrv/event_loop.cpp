@@ -6,8 +6,6 @@
 #include <csignal>
 #include <exception>
 
-#include <unistd.h>
-
 #include "libudrv/error.hpp"
 
 namespace udrv {
@@ -20,8 +18,6 @@ constexpr std::size_t max_sources = queue_entries / 2 - 2; // a read and a cance
 // user_data of a request: an IRQ file's number, or one of these.
 constexpr std::uint64_t tag_signal = std::uint64_t{1} << 32;
 constexpr std::uint64_t tag_cancel = std::uint64_t{2} << 32;
-
-constexpr std::uint32_t publish_word = 1;
 
 } // namespace
 
@@ -87,7 +83,7 @@ std::size_t EventLoop::add(const IrqFile& irq, bool publishes) {
         throw_error(ENOSPC, "wait for one more IRQ file", "the loop is full");
     }
     Source& source = sources_.emplace_back();
-    source.fd = irq.fd();
+    source.irq = &irq;
     source.publishes = publishes;
     return sources_.size() - 1;
 }
@@ -120,15 +116,15 @@ void EventLoop::arm(bool publish) {
         Source& source = sources_[n];
         if (!source.armed) {
             io_uring_sqe& entry = next_entry();
-            io_uring_prep_read(&entry, source.fd, &source.incoming, sizeof(source.incoming), 0);
+            io_uring_prep_read(&entry, source.irq->fd(), &source.incoming, sizeof(source.incoming),
+                               0);
             io_uring_sqe_set_data64(&entry, n);
             source.armed = true;
         } else if (publish && source.publishes) {
             // Not through the ring: io_uring does not write at once to a file that can
             // be polled and has no write_iter, it waits until poll says writable, which
             // an IRQ file never does. A session that is over is what the read reports.
-            const ssize_t written = ::write(source.fd, &publish_word, sizeof(publish_word));
-            static_cast<void>(written);
+            static_cast<void>(source.irq->publish());
         }
     }
     if (signals_ && !signals_armed_) {

@@ -51,7 +51,8 @@ class EventLoop {
     /// Sleeps until something happens or `timeout` passes (zero: only looks; none:
     /// for ever). A read of an IRQ file that is armed now publishes the rings; one
     /// that is still pending from an earlier wait does not, and with `publish` the
-    /// file is written first: one more system call. Throws Error (ENODEV) when a session is over.
+    /// file is written first: one more system call. Throws Error (ENODEV) when a
+    /// session is over.
     Wakeup wait(std::optional<std::chrono::nanoseconds> timeout, bool publish);
 
     /// The counts of an IRQ file since the last take().
@@ -62,7 +63,7 @@ class EventLoop {
 
   private:
     struct Source {
-        int fd = -1;
+        const IrqFile* irq = nullptr;
         bool publishes = true;
         bool armed = false;
         udrv_irq_events incoming{}; ///< the kernel writes here while armed
