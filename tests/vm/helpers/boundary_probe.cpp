@@ -23,16 +23,6 @@ namespace {
 
 using namespace hostile;
 
-long try_map(const udrv::Device& device, std::size_t bytes, std::uint64_t offset,
-             int flags = MAP_SHARED) {
-    void* at = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, flags, device.fd(),
-                      static_cast<off_t>(offset));
-    if (at == MAP_FAILED) {
-        return -1;
-    }
-    ::munmap(at, bytes);
-    return 0;
-}
 /// Runs `body` in a child and returns its wait status.
 template <typename F>
 int in_child(F&& body) {

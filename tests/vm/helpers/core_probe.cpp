@@ -26,12 +26,14 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "checks.hpp"
 #include "libudrv/device.hpp"
 #include "libudrv/error.hpp"
 
 namespace {
 
 using namespace udrv;
+using namespace checks;
 
 constexpr std::size_t page_bytes = 4096;
 constexpr std::size_t huge_bytes = 2 << 20;
@@ -43,30 +45,6 @@ constexpr std::uint32_t edu_factorial = 0x08, edu_status = 0x20, edu_irq_status 
                         edu_dma_target = 0x88, edu_dma_count = 0x90, edu_dma_command = 0x98,
                         edu_buffer = 0x40000;
 
-int failures = 0;
-
-void report(bool good, const std::string& name, const std::string& why) {
-    failures += good ? 0 : 1;
-    if (good) {
-        fmt::print("ok {}{}\n", name, why.empty() ? "" : " (" + why + ")");
-    } else {
-        fmt::print("FAIL {}: {}\n", name, why);
-    }
-    std::fflush(stdout);
-}
-template <typename A, typename B>
-void check_eq(const std::string& name, const A& got, const B& wanted) {
-    const bool good = got == static_cast<A>(wanted);
-    report(good, name,
-           good ? fmt::format("{}", got) : fmt::format("got {}, wanted {}", got, wanted));
-}
-/// `result` of a call that has to fail so.
-void check_errno(const std::string& name, long result, int wanted) {
-    const int error = result < 0 ? errno : 0;
-    report(error == wanted, name,
-           fmt::format("{}, wanted {}", error == 0 ? "no error" : std::strerror(error),
-                       std::strerror(wanted)));
-}
 template <typename F>
 void check_throws(const std::string& name, int wanted, F&& call) {
     try {
@@ -392,26 +370,18 @@ void check_limit(Device& device, std::byte* pages) {
 // ---- Memory maps ------------------------------------------------------------------
 
 void check_maps(Device& device) {
-    const auto try_map = [&](std::size_t bytes, std::uint64_t offset, int flags) -> long {
-        void* at = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, flags, device.fd(),
-                          static_cast<off_t>(offset));
-        if (at == MAP_FAILED) {
-            return -1;
-        }
-        ::munmap(at, bytes);
-        return 0;
-    };
     const std::size_t bar = device.info().bars[0].len_bytes;
-    check_eq("mmap: BAR 0", try_map(bar, UDRV_MMAP_BAR(0), MAP_SHARED), 0);
+    check_eq("mmap: BAR 0", try_map(device, bar, UDRV_MMAP_BAR(0), MAP_SHARED), 0);
     check_errno("mmap: longer than the BAR",
-                try_map(bar + page_bytes, UDRV_MMAP_BAR(0), MAP_SHARED), EINVAL);
-    check_errno("mmap: a BAR that is not there", try_map(page_bytes, UDRV_MMAP_BAR(3), MAP_SHARED),
+                try_map(device, bar + page_bytes, UDRV_MMAP_BAR(0), MAP_SHARED), EINVAL);
+    check_errno("mmap: a BAR that is not there",
+                try_map(device, page_bytes, UDRV_MMAP_BAR(3), MAP_SHARED), EINVAL);
+    check_errno("mmap: private", try_map(device, page_bytes, UDRV_MMAP_BAR(0), MAP_PRIVATE),
                 EINVAL);
-    check_errno("mmap: private", try_map(page_bytes, UDRV_MMAP_BAR(0), MAP_PRIVATE), EINVAL);
     check_errno("mmap: coherent memory that is not there",
-                try_map(page_bytes, UDRV_MMAP_COHERENT(77), MAP_SHARED), EINVAL);
-    check_errno("mmap: rings without a port", try_map(page_bytes, UDRV_MMAP_PORT, MAP_SHARED),
-                EINVAL);
+                try_map(device, page_bytes, UDRV_MMAP_COHERENT(77), MAP_SHARED), EINVAL);
+    check_errno("mmap: rings without a port",
+                try_map(device, page_bytes, UDRV_MMAP_PORT, MAP_SHARED), EINVAL);
 }
 
 int session(const PciAddress& address, bool msi) {

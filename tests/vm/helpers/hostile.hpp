@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <span>
@@ -23,11 +24,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "checks.hpp"
 #include "kmod/udrv_abi.h"
 #include "libudrv/device.hpp"
 #include "libudrv/irq.hpp"
 
 namespace hostile {
+
+using namespace checks;
 
 constexpr std::size_t page_bytes = 4096;
 
@@ -50,6 +54,20 @@ class Random {
 
   private:
     std::uint64_t state_;
+};
+
+/// BDF MUTATIONS [SEED]. Without a seed, another one each time; it is printed, to repeat
+/// a run.
+struct Arguments {
+    udrv::PciAddress address;
+    std::uint64_t wanted;
+    std::uint64_t seed;
+
+    /// With 2 arguments at least.
+    Arguments(int argc, char** argv)
+        : address(udrv::PciAddress::parse(argv[1])), wanted(std::strtoull(argv[2], nullptr, 0)),
+          seed(argc > 3 ? std::strtoull(argv[3], nullptr, 0)
+                        : static_cast<std::uint64_t>(::getpid()) * 7919) {}
 };
 
 // ---- Revoked mappings ------------------------------------------------------------
@@ -233,33 +251,6 @@ bool wait_until(int timeout_ms, F&& condition) {
         ::usleep(1000);
     }
     return condition();
-}
-
-inline int failures = 0;
-
-inline void report(bool good, const std::string& name, const std::string& why = {}) {
-    failures += good ? 0 : 1;
-    if (good) {
-        fmt::print("ok {}{}\n", name, why.empty() ? "" : " (" + why + ")");
-    } else {
-        fmt::print("FAIL {}: {}\n", name, why);
-    }
-    std::fflush(stdout);
-}
-template <typename A, typename B>
-void check_eq(const std::string& name, const A& got, const B& wanted) {
-    const bool good = got == static_cast<A>(wanted);
-    report(good, name,
-           good ? fmt::format("{}", got) : fmt::format("got {}, wanted {}", got, wanted));
-}
-/// `result` of a call that has to fail so.
-inline void check_errno(const std::string& name, long result, int wanted) {
-    const int error = result < 0 ? errno : 0;
-    report(error == wanted, name,
-           error == wanted
-               ? std::strerror(error)
-               : fmt::format("{}, wanted {}", error == 0 ? "no error" : std::strerror(error),
-                             std::strerror(wanted)));
 }
 
 /// The kernel's messages from now on.

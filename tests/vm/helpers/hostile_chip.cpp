@@ -131,10 +131,7 @@ int main(int argc, char** argv) {
         return 1;
     }
     shared = static_cast<Shared*>(at);
-    const auto address = udrv::PciAddress::parse(argv[1]);
-    const std::uint64_t wanted = std::strtoull(argv[2], nullptr, 0);
-    const std::uint64_t seed = argc > 3 ? std::strtoull(argv[3], nullptr, 0)
-                                        : static_cast<std::uint64_t>(::getpid()) * 7919;
+    const auto [address, wanted, seed] = Arguments(argc, argv);
     fmt::print("seed {}\n", seed);
     std::fflush(stdout);
     Random random(seed);
