@@ -321,12 +321,13 @@ class Worker {
         ::io_uring_queue_exit(&ring); // what still waits is cancelled
     }
     void path(Random& random) {
-        const unsigned line = random.one_in(2) ? line_.load() : random.below(32);
-        const std::string name = random.one_in(4) ? fmt::format("/proc/irq/{}/irq-{}", line, bdf_)
-                                                  : fmt::format("/proc/irq/{}/irq", line);
-        const int fd = ::open(name.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK);
+        const int fd = open_line(random.below(32), random.one_in(2) ? "irq" : "irq-" + bdf_);
         count(open_path, fd >= 0);
         keep(random, fd);
+    }
+    static int open_line(unsigned line, const std::string& name) {
+        return ::open(fmt::format("/proc/irq/{}/{}", line, name).c_str(),
+                      O_RDWR | O_CLOEXEC | O_NONBLOCK);
     }
     /// A child that has all our files for a moment.
     void child(Random& random) {
@@ -354,12 +355,16 @@ class Worker {
         udrv_irq_setup setup{};
         setup.mode = random.below(3);
         setup.nr_vectors = 1 + random.below(4);
-        const bool done = call(call_irq_setup, fds_[0], UDRV_IOC_IRQ_SETUP, &setup) == 0;
-        if (done) {
-            line_ = setup.line[0];
+        call(call_irq_setup, fds_[0], UDRV_IOC_IRQ_SETUP, &setup);
+        int irq = -1;
+        if (random.one_in(2)) {
+            irq = ::ioctl(fds_[0], UDRV_IOC_IRQ_OPEN, 0UL);
+            count(call_irq_open, irq >= 0);
+        } else {
+            irq = open_line(setup.line[0], "irq");
+            irq = irq < 0 ? open_line(setup.line[0], "irq-" + bdf_) : irq;
+            count(open_path, irq >= 0);
         }
-        const int irq = ::ioctl(fds_[0], UDRV_IOC_IRQ_OPEN, 0UL);
-        count(call_irq_open, irq >= 0);
         keep(random, irq);
         udrv_coherent block{};
         block.len_bytes = page_bytes * (1 + random.below(8));
@@ -505,7 +510,6 @@ class Worker {
     std::array<std::atomic<int>, nr_fds> fds_; ///< 0: the device
     std::array<std::atomic<void*>, nr_maps> maps_{};
     std::array<std::atomic<bool>, nr_maps> writable_{}; ///< no registers
-    std::atomic<unsigned> line_{0};
 };
 
 } // namespace fuzz
