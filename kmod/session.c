@@ -7,7 +7,8 @@
 void udrv_session_put(struct udrv_session *s)
 {
 	if (refcount_dec_and_test(&s->ref)) {
-		mmdrop(s->mm);
+		if (s->mn.mm)
+			mmu_notifier_unregister(&s->mn, s->mm);
 		kvfree(s);
 	}
 }
@@ -91,6 +92,18 @@ void udrv_violation(struct udrv_session *s, const char *what)
 }
 EXPORT_SYMBOL_GPL(udrv_violation);
 
+/*
+ * Death follows the process that opened the device: when its memory goes, the
+ * session ends, even if a child that inherited the file or shares the whole file
+ * table lives on, or an io_uring still holds a reference.
+ */
+static void udrv_mm_release(struct mmu_notifier *mn, struct mm_struct *mm)
+{
+	udrv_session_end(container_of(mn, struct udrv_session, mn));
+}
+
+static const struct mmu_notifier_ops udrv_mm_ops = { .release = udrv_mm_release };
+
 static int udrv_release(struct inode *inode, struct file *file)
 {
 	struct udrv_session *s = file->private_data;
@@ -113,9 +126,8 @@ static int udrv_open(struct inode *inode, struct file *file)
 		return -ENOMEM;
 	refcount_set(&s->ref, 1);
 	s->udev = udev;
-	mmgrab(current->mm);
 	s->mm = current->mm;
-	s->files = current->files;
+	s->mn.ops = &udrv_mm_ops;
 	s->pid = task_tgid_vnr(current);
 	get_task_comm(s->comm, current->group_leader);
 	s->mapping = file->f_mapping;
@@ -135,22 +147,9 @@ static int udrv_open(struct inode *inode, struct file *file)
 		return ret;
 	}
 	file->private_data = s;
-	return dma_set_mask_and_coherent(&udev->pdev->dev, DMA_BIT_MASK(32)) ?
-	       udrv_release(inode, file) ?: -EIO : 0;
-}
-
-/*
- * Death follows the process that opened the device: when its file table goes,
- * the session ends, even if a child that inherited the file lives on, or an
- * io_uring still holds a reference.
- */
-static int udrv_flush(struct file *file, fl_owner_t id)
-{
-	struct udrv_session *s = file->private_data;
-
-	if (id == s->files && (current->flags & PF_EXITING))
-		udrv_session_end(s);
-	return 0;
+	ret = mmu_notifier_register(&s->mn, s->mm) ?:	/* which keeps s->mm */
+	      dma_set_mask_and_coherent(&udev->pdev->dev, DMA_BIT_MASK(32));
+	return ret ? udrv_release(inode, file) ?: ret : 0;
 }
 
 /* ---- Calls ---------------------------------------------------------------- */
@@ -294,6 +293,8 @@ static long udrv_ioctl(struct file *file, unsigned int cmd, unsigned long value)
 
 const struct file_operations udrv_session_fops = {
 	.owner = THIS_MODULE,
-	.open = udrv_open, .flush = udrv_flush, .release = udrv_release,
-	.unlocked_ioctl = udrv_ioctl, .mmap = udrv_mmap,
+	.open = udrv_open,
+	.release = udrv_release,
+	.unlocked_ioctl = udrv_ioctl,
+	.mmap = udrv_mmap,
 };

@@ -31,6 +31,7 @@
 #include <linux/log2.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
+#include <linux/mmu_notifier.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/nospec.h>
@@ -75,7 +76,7 @@ struct udrv_session {
 	struct udrv_device *udev;
 	refcount_t ref;
 	struct mm_struct *mm;		/* the owner: pinned memory is charged here */
-	void *files;			/* the owner's file table, only compared */
+	struct mmu_notifier mn;		/* its end */
 	pid_t pid;
 	char comm[TASK_COMM_LEN];
 	struct address_space *mapping;	/* of the device node, to revoke maps */

@@ -201,17 +201,8 @@ void life_row(const udrv::PciAddress& address) {
         ::waitpid(owner, nullptr, 0);
         check_eq(fmt::format("inherit: the holder lives: {}", name), ::kill(child, 0), 0);
         const auto is_idle = [&] { return text_attribute(address, "state") == "idle"; };
-        bool idle = wait_until(500, is_idle);
-        if (shared && !idle) {
-            // Its table did not go with it. The administrator's way is left.
-            std::ofstream("/sys/bus/pci/drivers/udrv/unbind") << address.str();
-            std::ofstream("/sys/bus/pci/drivers/udrv/bind") << address.str();
-            idle = is_idle();
-            check_eq("inherit: forced detach, with the holder alive", idle, true);
-        } else {
-            check_eq(fmt::format("inherit: its owner is dead, the session over: {}", name), idle,
-                     true);
-        }
+        check_eq(fmt::format("inherit: its owner is dead, the session over: {}", name),
+                 wait_until(500, is_idle), true);
         check_eq(fmt::format("inherit: the holder lives still: {}", name), ::kill(child, 0), 0);
         try {
             const udrv::Device next(address);
