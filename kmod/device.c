@@ -63,8 +63,11 @@ bool udrv_confined(struct pci_dev *pdev)
 {
 	struct iommu_domain *domain = iommu_get_domain_for_dev(&pdev->dev);
 
-	/* Not if it forgets mappings late: iommu.strict=1. */
-	return domain && domain->type == IOMMU_DOMAIN_DMA;
+	/*
+	 * Not if the IOMMU forgets mappings late (iommu.strict=1), nor if the device can
+	 * write another one's interrupt messages.
+	 */
+	return domain && domain->type == IOMMU_DOMAIN_DMA && msi_device_has_isolated_msi(&pdev->dev);
 }
 
 UDRV_ATTR(RO, state, "%s", !s ? "idle" : test_bit(UDRV_SESSION_ENDING, &s->flags) ? "ending" :

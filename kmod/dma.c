@@ -36,7 +36,7 @@ int udrv_dma_bits(struct udrv_session *s, void *arg)
 /* Charge pages to the owner's RLIMIT_MEMLOCK; a negative number gives them back. */
 static int udrv_charge(struct udrv_session *s, long nr_pages)
 {
-	int ret = account_locked_vm(s->mm, abs(nr_pages), nr_pages > 0);
+	int ret = account_locked_vm(s->mn.mm, abs(nr_pages), nr_pages > 0);
 
 	if (!ret)
 		atomic_long_add(nr_pages * (long)PAGE_SIZE, &s->pinned_bytes);

@@ -50,7 +50,7 @@ int udrv_mmap(struct file *file, struct vm_area_struct *vma)
 	unsigned long page = UDRV_REGION_PAGE(vma->vm_pgoff), nr, pfn;
 	int ret = -EINVAL;
 
-	if (!(vma->vm_flags & VM_SHARED) || vma->vm_mm != s->mm)
+	if (!(vma->vm_flags & VM_SHARED) || vma->vm_mm != s->mn.mm)
 		return -EINVAL;
 	/* A child must not inherit the registers. */
 	vm_flags_set(vma, VM_DONTCOPY | VM_DONTEXPAND | VM_DONTDUMP);

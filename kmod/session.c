@@ -8,7 +8,7 @@ void udrv_session_put(struct udrv_session *s)
 {
 	if (refcount_dec_and_test(&s->ref)) {
 		if (s->mn.mm)
-			mmu_notifier_unregister(&s->mn, s->mm);
+			mmu_notifier_unregister(&s->mn, s->mn.mm);
 		kvfree(s);
 	}
 }
@@ -126,7 +126,6 @@ static int udrv_open(struct inode *inode, struct file *file)
 		return -ENOMEM;
 	refcount_set(&s->ref, 1);
 	s->udev = udev;
-	s->mm = current->mm;
 	s->mn.ops = &udrv_mm_ops;
 	s->pid = task_tgid_vnr(current);
 	get_task_comm(s->comm, current->group_leader);
@@ -147,7 +146,7 @@ static int udrv_open(struct inode *inode, struct file *file)
 		return ret;
 	}
 	file->private_data = s;
-	ret = mmu_notifier_register(&s->mn, s->mm) ?:	/* which keeps s->mm */
+	ret = mmu_notifier_register(&s->mn, current->mm) ?:
 	      dma_set_mask_and_coherent(&udev->pdev->dev, DMA_BIT_MASK(32));
 	return ret ? udrv_release(inode, file) ?: ret : 0;
 }
@@ -277,7 +276,7 @@ static long udrv_ioctl(struct file *file, unsigned int cmd, unsigned long value)
 	while (c->cmd != cmd)
 		if (++c == udrv_calls + ARRAY_SIZE(udrv_calls))
 			return -ENOTTY;
-	if (current->mm != s->mm)
+	if (current->mm != s->mn.mm)
 		return -EPERM;
 	if ((_IOC_DIR(cmd) & _IOC_WRITE) && copy_from_user(arg, uarg, _IOC_SIZE(cmd)))
 		return -EFAULT;
@@ -293,8 +292,6 @@ static long udrv_ioctl(struct file *file, unsigned int cmd, unsigned long value)
 
 const struct file_operations udrv_session_fops = {
 	.owner = THIS_MODULE,
-	.open = udrv_open,
-	.release = udrv_release,
-	.unlocked_ioctl = udrv_ioctl,
-	.mmap = udrv_mmap,
+	.open = udrv_open, .release = udrv_release,
+	.unlocked_ioctl = udrv_ioctl, .mmap = udrv_mmap,
 };

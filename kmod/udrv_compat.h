@@ -7,6 +7,7 @@
 #define UDRV_COMPAT_H
 
 #include <linux/blk-mq.h>
+#include <linux/iommu.h>
 #include <linux/mm.h>
 #include <linux/version.h>
 
@@ -17,6 +18,12 @@
 #endif
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
+/* One device's messages can not be taken for another's. */
+static inline bool msi_device_has_isolated_msi(struct device *dev)
+{
+	return device_iommu_capable(dev, IOMMU_CAP_INTR_REMAP);
+}
+
 static inline void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
 {
 	vma->vm_flags |= flags;

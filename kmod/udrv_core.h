@@ -33,6 +33,7 @@
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/module.h>
+#include <linux/msi.h>
 #include <linux/mutex.h>
 #include <linux/nospec.h>
 #include <linux/pci.h>
@@ -75,8 +76,7 @@ struct udrv_irq {
 struct udrv_session {
 	struct udrv_device *udev;
 	refcount_t ref;
-	struct mm_struct *mm;		/* the owner: pinned memory is charged here */
-	struct mmu_notifier mn;		/* its end */
+	struct mmu_notifier mn;		/* the owner's memory: charged, and our end is its end */
 	pid_t pid;
 	char comm[TASK_COMM_LEN];
 	struct address_space *mapping;	/* of the device node, to revoke maps */
