@@ -73,7 +73,7 @@ static blk_status_t udrv_blk_queue_rq(struct blk_mq_hw_ctx *hctx,
 	rq->rq_flags |= RQF_DONTPREP;
 	cmd->nr_sg = 0;
 	/* What the device does not write must not show what was there before. */
-	if (op == UDRV_BLK_READ && d->blk->port.udev->untrusted)
+	if (op == UDRV_BLK_READ && d->blk->port.udev->pdev->untrusted)
 		rq_for_each_segment(bv, rq, iter)
 			memzero_bvec(&bv);
 	if (op <= UDRV_BLK_WRITE) {

@@ -80,15 +80,26 @@ UDRV_ATTR(RO, violations, "%ld", atomic_long_read(&udev->violations));
 UDRV_ATTR(RO, mappings, "%d", s ? atomic_read(&s->nr_regions) : 0);
 UDRV_ATTR(RO, iommu, "%d", udrv_confined(udev->pdev));
 
-/* Written before a driver starts: what it hands up is copied first. */
+/*
+ * Written before a driver starts: what it hands up is copied first, and an IOMMU
+ * shows the device no neighbours of what it may read or write: the DMA API bounces
+ * the unaligned ends of buffers of an untrusted device, wherever they come from.
+ */
 static ssize_t untrusted_store(struct device *dev, struct device_attribute *attr, const char *buf,
 			       size_t len)
 {
 	struct udrv_device *udev = dev_get_drvdata(dev);
+	bool untrusted;
+	int ret = kstrtobool(buf, &untrusted);
 
-	return kstrtobool(buf, &udev->untrusted) ?: (ssize_t)len;
+	spin_lock(&udev->lock);
+	ret = ret ?: udev->session ? -EBUSY : 0;
+	if (!ret)
+		udev->pdev->untrusted = untrusted;
+	spin_unlock(&udev->lock);
+	return ret ?: (ssize_t)len;
 }
-UDRV_ATTR(RW, untrusted, "%d", udev->untrusted);
+UDRV_ATTR(RW, untrusted, "%d", udev->pdev->untrusted);
 
 static struct attribute *udrv_attrs[] = {
 	&dev_attr_state.attr,	     &dev_attr_owner.attr,	&dev_attr_driver.attr,

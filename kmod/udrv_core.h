@@ -101,7 +101,6 @@ struct udrv_device {
 	struct miscdevice misc;
 	bool removed;
 	bool intx_maskable;
-	bool untrusted;			/* the administrator says so of its driver */
 	spinlock_t lock;		/* session */
 	struct udrv_session *session;
 	struct udrv_port *port;		/* made under s->lock, removed when no session is left */

@@ -86,7 +86,7 @@ static struct udrv_net_queue *udrv_net_queue_alloc(struct udrv_session *s,
 	udrv_ring_init(&q->rx, q->shm + l->rx, arg->rx_depth);
 	q->tx_max_segments = min_t(u32, arg->tx_max_segments, UDRV_NET_TX_ROOM);
 	q->rx_buf_bytes = arg->rx_buf_bytes;
-	q->untrusted = s->udev->untrusted;
+	q->untrusted = s->udev->pdev->untrusted;
 	return q;
 }
 

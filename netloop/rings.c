@@ -231,7 +231,10 @@ void udrv_net_refill(struct udrv_net_queue *q)
 static bool udrv_net_add_buf(struct udrv_net_queue *q, struct page *page, u32 len)
 {
 	void *data = page_address(page) + UDRV_NET_RX_OFFSET;
-	u32 head = 0, nr, copy = q->untrusted ? q->rx_buf_bytes : UDRV_NET_COPYBREAK;
+	/* Untrusted: all of it, into one head that has room for a whole frame. */
+	u32 copy = q->untrusted ? max(q->net->dev->mtu, 1U * ETH_DATA_LEN) + VLAN_ETH_HLEN :
+				  UDRV_NET_COPYBREAK;
+	u32 head = q->untrusted ? len : 0, nr;
 
 	dma_sync_single_range_for_cpu(q->dma_dev, page_pool_get_dma_addr(page),
 				      UDRV_NET_RX_OFFSET, len, DMA_FROM_DEVICE);
@@ -240,22 +243,14 @@ static bool udrv_net_add_buf(struct udrv_net_queue *q, struct page *page, u32 le
 		if (!q->skb)
 			goto recycle;
 		skb_mark_for_recycle(q->skb);
-		head = len <= copy ? len :
-		       eth_get_headlen(q->net->dev, data, UDRV_NET_COPYBREAK);
+		head = head ?: len <= copy ? len : eth_get_headlen(q->net->dev, data, copy);
+	}
+	head = min_t(u32, head, skb_tailroom(q->skb));	/* none in a packet with fragments */
+	if (head)
 		skb_put_data(q->skb, data, head);
-	}
 	nr = skb_shinfo(q->skb)->nr_frags;
-	if (head == len || nr == MAX_SKB_FRAGS)
+	if (head == len || nr == MAX_SKB_FRAGS || q->untrusted)
 		goto recycle;
-	if (q->untrusted) {
-		struct page *private = dev_alloc_page();
-
-		if (!private)
-			goto recycle;
-		memcpy(page_address(private) + UDRV_NET_RX_OFFSET, data, len);
-		page_pool_recycle_direct(q->pool, page);
-		page = private;
-	}
 	skb_add_rx_frag(q->skb, nr, page, UDRV_NET_RX_OFFSET + head, len - head, PAGE_SIZE);
 	return true;
 

@@ -41,8 +41,6 @@ check_eq 'kernel messages' "$(other_messages 'link becomes ready')" ''
 phase 'a disk driver'
 bdf=0000:00:18.0
 require 'bind' bind_device $bdf
-# What memory held before is kept from drivers that nobody trusts.
-[ ! -e /sys/bus/pci/devices/$bdf/udrv/untrusted ] || echo 1 >/sys/bus/pci/devices/$bdf/udrv/untrusted
 mark_kernel_log
 probe blk 30
 check_eq 'kernel messages' "$(other_messages ' udb[0-2]|dev udb[0-2]|callbacks suppressed')" ''
@@ -50,6 +48,7 @@ check_eq 'kernel messages' "$(other_messages ' udb[0-2]|dev udb[0-2]|callbacks s
 
 phase 'a disk driver that is not trusted'
 require 'bind' bind_device $bdf
+# What memory held before is kept from drivers that nobody trusts.
 echo 1 >/sys/bus/pci/devices/$bdf/udrv/untrusted
 mark_kernel_log
 probe blk 31
