@@ -37,14 +37,19 @@ void udrv_disk_hold(struct udrv_disk *d)
 	d->held = true;
 }
 
-/* Requests flow, to a driver or (failed) to their end. */
+/*
+ * Requests flow, to a driver or (failed) to their end. Whoever found the queue
+ * quiesced just before, to issue a request directly, may insert it only now and
+ * (before Linux 6.13) not run the queue: run it again when they are through.
+ */
 void udrv_disk_release(struct udrv_disk *d, bool failed)
 {
 	WRITE_ONCE(d->failed, failed);
 	if (d->held)
 		blk_mq_unquiesce_queue(d->gd->queue);
 	d->held = false;
-	blk_mq_kick_requeue_list(d->gd->queue);
+	synchronize_rcu_expedited();
+	blk_mq_kick_requeue_list(d->gd->queue);		/* which runs it */
 }
 
 /*
@@ -55,7 +60,7 @@ static void udrv_disk_add_work(struct work_struct *work)
 {
 	struct udrv_disk *d = container_of(work, struct udrv_disk, add);
 
-	if (!d->added)		/* a successor attached while this was reading already */
+	if (!d->added)		/* each driver that attaches asks for it */
 		d->added = !device_add_disk(d->dev, d->gd, NULL);
 }
 

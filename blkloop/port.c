@@ -159,8 +159,7 @@ static int udrv_blk_attach_all(struct udrv_blk *blk, struct udrv_session *s,
 		d->attached = true;
 		spin_unlock_irq(&d->lock);
 		udrv_disk_release(d, false);
-		if (!d->added)
-			schedule_work(&d->add);
+		schedule_work(&d->add);
 	}
 	schedule_delayed_work(&blk->window, recovery_window_s * HZ);	/* for those it left out */
 	return 0;

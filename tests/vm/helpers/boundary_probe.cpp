@@ -202,7 +202,7 @@ void life_row(const udrv::PciAddress& address) {
         check_eq(fmt::format("inherit: the holder lives: {}", name), ::kill(child, 0), 0);
         const auto is_idle = [&] { return text_attribute(address, "state") == "idle"; };
         check_eq(fmt::format("inherit: its owner is dead, the session over: {}", name),
-                 wait_until(500, is_idle), true);
+                 wait_until(patience_ms, is_idle), true);
         check_eq(fmt::format("inherit: the holder lives still: {}", name), ::kill(child, 0), 0);
         try {
             const udrv::Device next(address);

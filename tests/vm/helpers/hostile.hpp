@@ -242,6 +242,9 @@ inline std::string text_attribute(const udrv::PciAddress& address, const std::st
     std::getline(file, text);
     return text;
 }
+/// For what has to happen, on a host however busy.
+constexpr int patience_ms = 20'000;
+
 template <typename F>
 bool wait_until(int timeout_ms, F&& condition) {
     for (int i = 0; i < timeout_ms; i++) {
@@ -251,6 +254,15 @@ bool wait_until(int timeout_ms, F&& condition) {
         ::usleep(1000);
     }
     return condition();
+}
+
+/// Whether a touch of a map raises a bus error, as it must soon after the session's end.
+inline bool revoked(std::uint32_t& word) {
+    const auto before = bus_errors.load();
+    return wait_until(patience_ms, [&] {
+        std::atomic_ref(word).store(0);
+        return bus_errors > before;
+    });
 }
 
 /// The kernel's messages from now on.

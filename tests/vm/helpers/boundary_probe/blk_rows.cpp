@@ -51,14 +51,14 @@ void ends(const udrv::PciAddress& address, const std::string& name, const Attemp
     const auto violations = attribute(address, "violations");
     KernelLog log;
     udrv_blk_submission request{};
-    if (!s.take_within(3000, request)) {
+    if (!s.take_within(patience_ms, request)) {
         report(false, name, "no request came");
         return;
     }
     attempt(s, request);
-    const bool over = wait_until(3000, [&] { return !s.publish(); });
+    const bool over = wait_until(patience_ms, [&] { return !s.publish(); });
     const auto before = bus_errors.load();
-    std::atomic_ref(s.wakeup->driver).store(0);
+    (void)revoked(s.wakeup->driver);
     const auto counted = attribute(address, "violations") - violations;
     const int lines = log.count("broke the protocol: completion of a request it does not have");
     report(over && counted >= 1 && lines == 1 && bus_errors > before, name,
@@ -110,7 +110,7 @@ void entry_rows(const udrv::PciAddress& address) {
          [](BlkSession& s, const auto& first) {
              udrv_blk_submission next = first;
              s.disks[0].complete(first);
-             (void)wait_until(5000, [&] {
+             (void)wait_until(patience_ms, [&] {
                  (void)s.publish();
                  while (s.disks[0].take(next) && next.tag != first.tag) {
                      s.disks[0].complete(next);
@@ -127,7 +127,7 @@ void slot_row(const udrv::PciAddress& address) {
     std::uint32_t requests = 0;
     for (int n = 0; n < 200; n++) {
         udrv_blk_submission request{};
-        if (!s.take_within(1000, request)) {
+        if (!s.take_within(patience_ms, request)) {
             break;
         }
         std::memset(s.disks[0].slot(request.tag), 0xff, s.disks[0].slot_bytes);

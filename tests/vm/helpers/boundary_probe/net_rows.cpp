@@ -29,11 +29,11 @@ void ends(const udrv::PciAddress& address, const std::string& name, const std::s
     const auto violations = attribute(address, "violations");
     KernelLog log;
     attempt(s);
-    const bool over = wait_until(3000, [&] { return !s.publish(); });
+    const bool over = wait_until(patience_ms, [&] { return !s.publish(); });
     udrv_info info{};
     const bool refused = ::ioctl(s.device.fd(), UDRV_IOC_INFO, &info) < 0 && errno == ENODEV;
     const auto before = bus_errors.load();
-    std::atomic_ref(s.wakeup->driver).store(0); // the rings are gone
+    (void)revoked(s.wakeup->driver);
     const auto counted = attribute(address, "violations") - violations;
     const int lines = log.count(fmt::format("broke the protocol: {}", reason));
     const bool good = over && refused && counted >= 1 && lines == 1 && bus_errors > before;
@@ -131,14 +131,14 @@ void entry_rows(const udrv::PciAddress& address) {
     });
     completes("complete: the same packet twice", [](NetSession& s) {
         std::uint32_t id = 0;
-        if (s.take_within(3000, id)) {
+        if (s.take_within(patience_ms, id)) {
             s.complete(id);
             s.complete(id);
         }
     });
     completes("complete: the second before the first", [](NetSession& s) {
         std::uint32_t first = 0, second = 0;
-        for (int n = 0; n < 30 && s.take_within(3000, first); n++) {
+        for (int n = 0; n < 30 && s.take_within(patience_ms, first); n++) {
             // A fresh queue is given one at a time, until some are completed.
             if (s.take_within(100, second)) {
                 s.complete(second);
@@ -149,7 +149,7 @@ void entry_rows(const udrv::PciAddress& address) {
     });
     completes("complete: unknown flags", [](NetSession& s) {
         std::uint32_t id = 0;
-        if (s.take_within(3000, id)) {
+        if (s.take_within(patience_ms, id)) {
             s.complete(id, 2);
         }
     });
