@@ -143,11 +143,23 @@ for dev in $bdf $ahci $ide; do
 done
 check_eq 'interface: index, MTU, MAC, addresses, routes, qdisc' "$(interface)" "$wanted"
 check_quiet_kernel 'kills: no kernel message'
-# From each kill to the first answer after it; the longest latencies of reads, as many
-# as there were kills.
+# From each kill to the end of the longest pause in the answers that began until half a
+# second after it (some are under way when the driver dies); of reads the longest
+# latencies, as many as there were kills.
 sed -n 's/^\[\([0-9.]*\)\].*bytes from.*/\1/p' /tmp/pings >/tmp/answers
-awk 'NR == FNR { t[n++] = $1; next } { while (i < n && t[i] <= $1) i++; if (i < n) printf "%d\n", (t[i] - $1) * 1000 }' \
-    /tmp/answers /tmp/kills-e1000 >/tmp/outage-e1000
+awk 'NR == FNR { t[n++] = $1; next }
+    {
+        while (i < n && t[i] <= $1)
+            i++
+        end = longest = 0
+        for (j = i > 0 ? i : 1; j < n && t[j - 1] <= $1 + 0.5; j++)
+            if (t[j] - t[j - 1] > longest) {
+                longest = t[j] - t[j - 1]
+                end = t[j]
+            }
+        if (end > 0)
+            printf "%d\n", (end - $1) * 1000
+    }' /tmp/answers /tmp/kills-e1000 >/tmp/outage-e1000
 for which in ahci ide; do
     awk -F, '{ printf "%d\n", $2 / 1000000 }' /tmp/lat-${which}_clat.1.log | sort -rn | head -n "$kills" >/tmp/outage-$which
 done
