@@ -12,8 +12,10 @@
 #include <cstring>
 #include <optional>
 #include <span>
-#include <string_view>
+#include <string>
 #include <vector>
+
+#include <fmt/format.h>
 
 #include "libudrv/service_loop.hpp"
 #include "netloop/net_chip.hpp"
@@ -37,11 +39,12 @@ class NetService : public ServiceLoop<NetService<C>> {
           port_(port), queue_(port.queue),
           tx_batch_(std::max(batch, chip.capabilities().tx_max_segments)) {
         const auto names = C::stat_names();
-        page_.nr_stats =
-            static_cast<std::uint32_t>(std::min<std::size_t>(names.size(), UDRV_NET_MAX_STATS));
-        for (std::size_t n = 0; n < page_.nr_stats; ++n) {
-            const std::size_t len = std::min(names[n].size(), std::size_t{UDRV_NET_STAT_LEN - 1});
-            std::memcpy(page_.stat_names[n], names[n].data(), len);
+        nr_stats_ = std::min<std::size_t>(names.size(), UDRV_NET_MAX_STATS);
+        for (std::size_t n = 0; n < UDRV_NET_MAX_STATS; ++n) {
+            // The kernel shows all of them.
+            const std::string name =
+                n < nr_stats_ ? std::string(names[n]) : fmt::format("unused_{}", n);
+            name.copy(page_.stat_names[n], UDRV_NET_STAT_LEN - 1);
         }
     }
 
@@ -175,7 +178,7 @@ class NetService : public ServiceLoop<NetService<C>> {
     /// burst would stay unseen while the line is quiet.
     void publish_state() {
         const NetLink link = chip_.link();
-        chip_.read_stats({stats_.data(), page_.nr_stats});
+        chip_.read_stats({stats_.data(), nr_stats_});
         page_.link =
             (link.up ? UDRV_NET_LINK_UP : 0U) | (link.full_duplex ? UDRV_NET_FULL_DUPLEX : 0U);
         page_.speed_mbps = link.speed_mbps;
@@ -203,6 +206,7 @@ class NetService : public ServiceLoop<NetService<C>> {
     bool up_ = false;
     std::optional<NetLink> link_;
     udrv_net_published page_{};
+    std::size_t nr_stats_ = 0;
     std::array<std::uint64_t, UDRV_NET_MAX_STATS> stats_{};
     Milliseconds state_time_{0};
 };

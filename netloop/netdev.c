@@ -52,6 +52,7 @@ static void udrv_net_desire_locked(struct net_device *dev)
 		WRITE_ONCE(page->generation, n->desired_generation - 1);	/* odd */
 		smp_wmb();	/* the driver reads: generation, body, generation */
 		udrv_net_fill_desired(page, dev);
+		page->rx_usecs = n->rx_usecs;
 		smp_store_release(&page->generation, n->desired_generation);	/* body first */
 		udrv_irq_doorbell(n->port.irq);
 	}
@@ -83,58 +84,16 @@ void udrv_net_read_published(struct udrv_net *n)
 		goto out;
 	memcpy(&n->published, page, sizeof(*page));
 	smp_rmb();	/* the copy before the second look */
-	if (READ_ONCE(page->generation) != generation) {
-		n->published.generation = generation - 1;	/* torn: not taken */
-		goto out;
-	}
-	n->published.generation = generation;
-	n->published.nr_stats = min_t(u32, n->published.nr_stats, UDRV_NET_MAX_STATS);
-	(n->published.link & UDRV_NET_LINK_UP ? netif_carrier_on : netif_carrier_off)(n->dev);
+	/* Torn: counted as an older one, so that it is read again. */
+	n->published.generation = generation - (READ_ONCE(page->generation) != generation);
+	if (n->published.generation == generation)
+		(n->published.link & UDRV_NET_LINK_UP ?
+		 netif_carrier_on : netif_carrier_off)(n->dev);
 out:
 	spin_unlock_bh(&n->state_lock);
 }
 
 /* ---- net_device ------------------------------------------------------------ */
-
-static int udrv_net_open(struct net_device *dev)
-{
-	struct udrv_net *n = netdev_priv(dev);
-
-	if (READ_ONCE(n->queue))	/* without one, xmit drops */
-		netif_start_queue(dev);
-	udrv_net_desire(dev);
-	return 0;
-}
-
-static int udrv_net_stop(struct net_device *dev)
-{
-	netif_stop_queue(dev);
-	udrv_net_desire(dev);
-	return 0;
-}
-
-static int udrv_net_set_mac(struct net_device *dev, void *addr)
-{
-	int ret = eth_mac_addr(dev, addr);
-
-	if (!ret)
-		udrv_net_desire(dev);
-	return ret;
-}
-
-static int udrv_net_change_mtu(struct net_device *dev, int mtu)
-{
-	WRITE_ONCE(dev->mtu, mtu);
-	udrv_net_desire(dev);
-	return 0;
-}
-
-static int udrv_net_set_features(struct net_device *dev, netdev_features_t features)
-{
-	dev->features = features;
-	udrv_net_desire(dev);
-	return 1;		/* dev->features is set already */
-}
 
 /* Packets wait, the link is up, and the driver completes none: it is dead. */
 static void udrv_net_tx_timeout(struct net_device *dev, unsigned int txqueue)
@@ -146,14 +105,23 @@ static void udrv_net_tx_timeout(struct net_device *dev, unsigned int txqueue)
 }
 
 static const struct net_device_ops udrv_net_ops = {
-	.ndo_open = udrv_net_open, .ndo_stop = udrv_net_stop,
 	.ndo_start_xmit = udrv_net_xmit,
-	.ndo_set_mac_address = udrv_net_set_mac, .ndo_validate_addr = eth_validate_addr,
-	.ndo_change_mtu = udrv_net_change_mtu,
+	.ndo_set_mac_address = eth_mac_addr, .ndo_validate_addr = eth_validate_addr,
 	.ndo_set_rx_mode = udrv_net_desire_locked,
-	.ndo_set_features = udrv_net_set_features,
 	.ndo_tx_timeout = udrv_net_tx_timeout,
 };
+
+/* Up, down, MAC, MTU, features: whatever has changed, the page says it all. */
+static int udrv_net_event(struct notifier_block *nb, unsigned long event, void *info)
+{
+	struct net_device *dev = netdev_notifier_info_to_dev(info);
+
+	if (dev->netdev_ops == &udrv_net_ops)
+		udrv_net_desire(dev);
+	return NOTIFY_DONE;
+}
+
+struct notifier_block udrv_net_notifier = { .notifier_call = udrv_net_event };
 
 /* ---- ethtool --------------------------------------------------------------- */
 
@@ -186,15 +154,10 @@ static void udrv_net_get_strings(struct net_device *dev, u32 set, u8 *data)
 	unsigned int i;
 
 	spin_lock_bh(&n->state_lock);
-	for (i = 0; i < UDRV_NET_MAX_STATS; i++, data += ETH_GSTRING_LEN) {
-		const char *name = n->published.stat_names[i];
-
-		if (i < n->published.nr_stats)		/* escaped: they are the driver's words */
-			snprintf(data, ETH_GSTRING_LEN, "%*pE",
-				 (int)strnlen(name, UDRV_NET_STAT_LEN), name);
-		else
-			snprintf(data, ETH_GSTRING_LEN, "unused_%u", i);
-	}
+	for (i = 0; i < UDRV_NET_MAX_STATS; i++, data += ETH_GSTRING_LEN)
+		snprintf(data, ETH_GSTRING_LEN, "%*pE",	/* escaped: they are the driver's words */
+			 (int)strnlen(n->published.stat_names[i], UDRV_NET_STAT_LEN),
+			 n->published.stat_names[i]);
 	spin_unlock_bh(&n->state_lock);
 }
 
@@ -207,7 +170,50 @@ static void udrv_net_get_stats(struct net_device *dev, struct ethtool_stats *sta
 	spin_unlock_bh(&n->state_lock);
 }
 
+static int udrv_net_get_coalesce(struct net_device *dev, struct ethtool_coalesce *coalesce,
+				 struct kernel_ethtool_coalesce *k, struct netlink_ext_ack *ack)
+{
+	struct udrv_net *n = netdev_priv(dev);
+
+	coalesce->rx_coalesce_usecs = n->rx_usecs;
+	return 0;
+}
+
+static int udrv_net_set_coalesce(struct net_device *dev, struct ethtool_coalesce *coalesce,
+				 struct kernel_ethtool_coalesce *k, struct netlink_ext_ack *ack)
+{
+	struct udrv_net *n = netdev_priv(dev);
+
+	n->rx_usecs = coalesce->rx_coalesce_usecs;
+	udrv_net_desire(dev);
+	return 0;
+}
+
+static void udrv_net_get_ringparam(struct net_device *dev, struct ethtool_ringparam *rings,
+				   struct kernel_ethtool_ringparam *k, struct netlink_ext_ack *ack)
+{
+	struct udrv_net *n = netdev_priv(dev);
+
+	*rings = n->rings;
+}
+
+/* Nothing is reallocated: of the driver's rings, less is used. */
+static int udrv_net_set_ringparam(struct net_device *dev, struct ethtool_ringparam *rings,
+				  struct kernel_ethtool_ringparam *k, struct netlink_ext_ack *ack)
+{
+	struct udrv_net *n = netdev_priv(dev);
+
+	if (min(rings->rx_pending, rings->tx_pending) < UDRV_NET_MIN_DEPTH)
+		return -EINVAL;
+	WRITE_ONCE(n->rings.rx_pending, rings->rx_pending);
+	WRITE_ONCE(n->rings.tx_pending, rings->tx_pending);
+	return 0;
+}
+
 static const struct ethtool_ops udrv_net_ethtool_ops = {
+	.supported_coalesce_params = ETHTOOL_COALESCE_RX_USECS,
+	.get_coalesce = udrv_net_get_coalesce, .set_coalesce = udrv_net_set_coalesce,
+	.get_ringparam = udrv_net_get_ringparam, .set_ringparam = udrv_net_set_ringparam,
 	.get_link = ethtool_op_get_link, .get_link_ksettings = udrv_net_get_link_ksettings,
 	.get_sset_count = udrv_net_get_sset_count, .get_strings = udrv_net_get_strings,
 	.get_ethtool_stats = udrv_net_get_stats,

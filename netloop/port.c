@@ -7,15 +7,6 @@
 
 static struct udrv_port_type udrv_net_type;
 
-static void udrv_net_refill_work(struct work_struct *work)
-{
-	struct udrv_net *n = container_of(to_delayed_work(work), struct udrv_net, refill);
-
-	local_bh_disable();
-	napi_schedule(&n->napi);
-	local_bh_enable();
-}
-
 /* ---- The queue of a session ------------------------------------------------ */
 
 static bool udrv_net_valid(const struct udrv_net_attach *arg)
@@ -107,7 +98,6 @@ static struct udrv_net *udrv_net_create(struct udrv_session *s, const struct udr
 	n->port.udev = s->udev;
 	n->features = arg->features;
 	spin_lock_init(&n->state_lock);
-	INIT_DELAYED_WORK(&n->refill, udrv_net_refill_work);
 	netif_napi_add(dev, &n->napi, udrv_net_poll);
 	strscpy(dev->name, arg->name[0] ? arg->name : "udn%d", IFNAMSIZ);
 	SET_NETDEV_DEV(dev, &s->udev->pdev->dev);
@@ -147,7 +137,6 @@ static void udrv_net_detach(struct udrv_port *port, bool quiet)
 	n->published_page = NULL;
 	spin_unlock_bh(&n->state_lock);
 	napi_disable(&n->napi);		/* first: a poll may be at work on the queue */
-	cancel_delayed_work_sync(&n->refill);
 	netif_tx_lock_bh(dev);
 	n->queue = NULL;
 	netif_stop_queue(dev);
@@ -168,8 +157,8 @@ static void udrv_net_publish(struct udrv_port *port)
 	udrv_net_read_published(n);
 	local_bh_disable();
 	q = READ_ONCE(n->queue);
-	if (q && !udrv_violated(q->session) && udrv_net_work_waits(q) &&
-	    napi_schedule_prep(&n->napi)) {
+	if (q && !udrv_violated(q->session) &&
+	    (udrv_net_work_waits(q) || udrv_net_rx_room(q)) && napi_schedule_prep(&n->napi)) {
 		WRITE_ONCE(q->need_wakeup->kernel, 0);
 		__napi_schedule(&n->napi);
 	}
@@ -202,11 +191,14 @@ static struct udrv_port *udrv_net_attach(struct udrv_session *s, struct udrv_por
 	q->net = n;
 	n->port.shm = q->shm;
 	n->port.irq = &s->irqs[arg->vector];
+	n->rings.rx_max_pending = arg->rx_depth;	/* pending: what the administrator said */
+	n->rings.rx_pending = min(n->rings.rx_pending ?: arg->rx_depth, arg->rx_depth);
+	n->rings.tx_max_pending = arg->tx_depth;
+	n->rings.tx_pending = min(n->rings.tx_pending ?: arg->tx_depth, arg->tx_depth);
 	udrv_net_refill(q);
 	netif_tx_lock_bh(n->dev);
 	n->queue = q;
-	if (netif_running(n->dev))
-		netif_wake_queue(n->dev);
+	netif_wake_queue(n->dev);
 	netif_tx_unlock_bh(n->dev);
 	napi_enable(&n->napi);
 	spin_lock_bh(&n->state_lock);
@@ -229,14 +221,18 @@ static struct udrv_port_type udrv_net_type = {
 
 static int __init udrv_net_init(void)
 {
-	udrv_port_type_set(UDRV_PORT_NET, &udrv_net_type);
-	return 0;
+	int ret = register_netdevice_notifier(&udrv_net_notifier);
+
+	if (!ret)
+		udrv_port_type_set(UDRV_PORT_NET, &udrv_net_type);
+	return ret;
 }
 module_init(udrv_net_init);
 
 static void __exit udrv_net_exit(void)
 {
 	udrv_port_type_set(UDRV_PORT_NET, NULL);
+	unregister_netdevice_notifier(&udrv_net_notifier);
 }
 module_exit(udrv_net_exit);
 

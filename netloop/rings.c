@@ -23,7 +23,9 @@ static struct udrv_net_seg *udrv_net_seg(struct udrv_net_queue *q, u32 index)
 static u32 udrv_net_tx_room(struct udrv_net_queue *q)
 {
 	/* Pairs with the release in udrv_net_complete(): the seg is free then. */
-	return q->tx.depth - (q->tx.index - smp_load_acquire(&q->done));
+	u32 used = q->tx.index - smp_load_acquire(&q->done);
+
+	return max(READ_ONCE(q->net->rings.tx_pending), used) - used;
 }
 
 static void udrv_net_unmap(struct udrv_net_queue *q, u32 first, u32 nr)
@@ -186,28 +188,36 @@ static bool udrv_net_reap(struct udrv_net_queue *q, int napi_budget)
 	udrv_ring_consumed(&q->completion);
 	netdev_completed_queue(dev, i, bytes);
 	smp_mb();	/* `done` before the look: pairs with the one in udrv_net_xmit() */
-	if (netif_queue_stopped(dev) && udrv_net_tx_room(q) >= 2 * UDRV_NET_TX_ROOM &&
-	    netif_running(dev))
+	if (netif_queue_stopped(dev) && udrv_net_tx_room(q) >= 2 * UDRV_NET_TX_ROOM)
 		netif_wake_queue(dev);
 	return n > i;
 }
 
 /* ---- Receive -------------------------------------------------------------- */
 
-/* Give the driver a page for every buffer it does not have. */
+/* Buffers that the driver may have besides those that it has. */
+u32 udrv_net_rx_room(const struct udrv_net_queue *q)
+{
+	u32 used = READ_ONCE(q->fill.index) - READ_ONCE(q->rx.index);
+
+	return max(READ_ONCE(q->net->rings.rx_pending), used) - used;
+}
+
+/*
+ * Give the driver a page for every buffer it does not have. Where memory is short,
+ * again when it comes to wait.
+ */
 void udrv_net_refill(struct udrv_net_queue *q)
 {
 	u32 first = q->fill.index;
 
-	while (q->fill.index - q->rx.index < q->fill.depth) {
+	while (udrv_net_rx_room(q)) {
 		struct page *page;
 
 		/* Zeroed when it is new: a lie about a length shows nothing old. */
 		page = page_pool_alloc_pages(q->pool, GFP_ATOMIC | __GFP_NOWARN | __GFP_ZERO);
-		if (!page) {
-			schedule_delayed_work(&q->net->refill, HZ / 50);
+		if (!page)
 			break;
-		}
 		q->bufs[q->fill.index & (q->fill.depth - 1)] = page;
 		*udrv_ring_entry(&q->fill, struct udrv_net_fill, q->fill.index) =
 			(struct udrv_net_fill){

@@ -73,9 +73,10 @@ struct udrv_net {
 	struct udrv_port port;
 	struct net_device *dev;
 	struct napi_struct napi;
-	struct delayed_work refill;	/* no memory for buffers: try again later */
 	struct udrv_net_queue *queue;	/* NULL: no driver */
 	u32 features;			/* UDRV_NET_F_* promised at the first attach */
+	u32 rx_usecs;			/* of ethtool -C; 0: the driver's choice */
+	struct ethtool_ringparam rings;	/* the driver's depths, and how much of them is used */
 
 	spinlock_t state_lock;		/* guards what follows */
 	struct udrv_net_published published;		/* last good copy */
@@ -88,10 +89,12 @@ struct udrv_net {
 netdev_tx_t udrv_net_xmit(struct sk_buff *skb, struct net_device *dev);
 int udrv_net_poll(struct napi_struct *napi, int budget);
 bool udrv_net_work_waits(const struct udrv_net_queue *q);
+u32 udrv_net_rx_room(const struct udrv_net_queue *q);
 void udrv_net_refill(struct udrv_net_queue *q);
 void udrv_net_drop_all(struct udrv_net_queue *q, bool quiet);
 
 /* netdev.c */
+extern struct notifier_block udrv_net_notifier;
 void udrv_net_setup(struct net_device *dev);
 void udrv_net_desire(struct net_device *dev);
 void udrv_net_read_published(struct udrv_net *n);

@@ -138,8 +138,8 @@ struct udrv_net_published {
 	__u32 generation;
 	__u32 link;		/* UDRV_NET_LINK_UP, UDRV_NET_FULL_DUPLEX */
 	__u32 speed_mbps;
-	__u32 nr_stats;
-	__u64 stats[UDRV_NET_MAX_STATS];
+	__u32 reserved;
+	__u64 stats[UDRV_NET_MAX_STATS];	/* all are shown, by these names: */
 	char stat_names[UDRV_NET_MAX_STATS][UDRV_NET_STAT_LEN];
 };
 

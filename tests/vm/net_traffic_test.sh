@@ -5,11 +5,9 @@
 . "$(dirname "$0")/lib.sh"
 
 # The guest pulls the cable itself: QEMU's monitor behind a virtio-serial port.
-monitor=$(mktemp -d)
-trap 'rm -rf "$monitor"' EXIT
-guest 'two processors, INTx' 600 --smp 2 --nic e1000 --nic e1000 \
-    --qemu "-chardev socket,id=mon,path=$monitor/m,server=on,wait=off -mon chardev=mon" \
-    --qemu "-chardev socket,id=monclient,path=$monitor/m -device virtserialport,chardev=monclient,name=udrv.monitor" \
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+guest 'two processors, INTx' 600 --smp 2 --nic e1000 --nic e1000 --qemu "$(monitor_options "$dir")" \
     -- net_traffic.sh full
 guest 'one processor' 600 --smp 1 --nic e1000 --nic e1000 -- net_traffic.sh
 # Bounce buffers are there on machines with memory above 4 GiB, or if asked for.

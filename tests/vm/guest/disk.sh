@@ -15,7 +15,7 @@ layout='' part3='' whole=''
 # shellcheck source=/dev/null
 . "$images/layout" # sets them
 
-start() { start_disk "$driver" $bdf; }
+start() { run_driver "$driver" $bdf; }
 allocated() { command stat -c %b "$images/second"; } # in units of 512 bytes
 
 phase 'bad input'

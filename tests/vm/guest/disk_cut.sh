@@ -13,7 +13,7 @@ declare -A bdfs=([ahci]=0000:00:18.0 [ide]=0000:00:01.1)
 number=0
 for driver in ahci ide; do
     require "$driver: bind" "$udrv" bind --unsafe-no-iommu ${bdfs[$driver]}
-    require "$driver: start" start_disk $driver ${bdfs[$driver]}
+    require "$driver: start" run_driver $driver ${bdfs[$driver]}
     disk=/dev/udb$number
     device=disk$number
     queue=/sys/block/udb$number/queue

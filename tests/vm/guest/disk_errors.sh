@@ -15,7 +15,7 @@ bad_write=12291 # in the next
 load_disk_modules
 require "QEMU's monitor" open_monitor
 require 'bind' "$udrv" bind --unsafe-no-iommu $bdf
-require 'start' start_disk "$driver" $bdf
+require 'start' run_driver "$driver" $bdf
 echo 2 >/sys/block/udb0/queue/nomerges # each request is one of those that fio makes
 failures_counted() { write_stats $bdf && stat failures $bdf; }
 

@@ -8,13 +8,6 @@ mkdir -p $mnt
 
 load_disk_modules() { insmod "$build/modules/udrv.ko" && insmod "$build/modules/udrv_blk.ko"; }
 
-# start_disk DRIVER BDF [OPTION]...: returns when it says that it is ready.
-start_disk() {
-    rm -f "/tmp/driver-$2.out"
-    "$udrv" run "$1" "$2" --stats "/tmp/stats-$2" "${@:3}" >"/tmp/driver-$2.out" 2>"/tmp/driver-$2.err" &
-    driver_pid[$2]=$!
-    wait_for 40 grep -q ready "/tmp/driver-$2.out" || { tail -n 3 "/tmp/driver-$2.err"; return 1; }
-}
 drop_caches() { echo 3 >/proc/sys/vm/drop_caches; }
 
 # Random writes of many sizes, each block with its own checksum, read back.
@@ -91,29 +84,7 @@ work_in_root() { # DIRECTORY
         "cd $1 && mount --bind /dev dev && pivot_root . old && exec /bin/sh /work"
 }
 
-# --- QEMU's monitor, on a serial port of the machine (monitor_options in lib.sh) ------
+# --- QEMU's view ----------------------------------------------------------------------
 
-open_monitor() {
-    local port
-    for port in /sys/class/virtio-ports/*; do
-        if [ "$(cat "$port/name")" = udrv.monitor ]; then
-            exec 9<>"/dev/${port##*/}"
-            return
-        fi
-    done
-    return 1
-}
-# monitor COMMAND: what it answers. The line that ends the answer is that of a second
-# command, which prints a number that is not in its text.
-monitor() {
-    local line
-    printf '%s\nprint 0x7000+0x777\n' "$1" >&9
-    while read -r -t 30 line <&9; do
-        line=${line%$'\r'}
-        [ "$line" != 0x7777 ] || return 0
-        echo "$line"
-    done
-    return 1
-}
 # disk_counter ID NAME: of QEMU's device, for instance flush_operations
 disk_counter() { monitor 'info blockstats' | sed -n "s/^$1[: ].*[ ]$2=\([0-9]*\).*/\1/p"; }

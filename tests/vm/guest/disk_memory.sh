@@ -11,8 +11,8 @@ load_disk_modules
 require 'bind' "$udrv" bind --unsafe-no-iommu $ahci
 require 'bind' "$udrv" bind --unsafe-no-iommu $ide
 check_eq 'an IOMMU confines both' "$(attr iommu $ahci) $(attr iommu $ide)" '1 1'
-require 'AHCI' start_disk ahci $ahci
-require 'IDE' start_disk ide $ide
+require 'AHCI' run_driver ahci $ahci
+require 'IDE' run_driver ide $ide
 mark_kernel_log
 for n in 0 1; do
     check "disk $n: direct" verify /dev/udb$n libaio 32 8M --direct=1

@@ -83,7 +83,7 @@ check 'link' up_udn0
 require 'answers' wait_reachable
 check_eq 'ping, lost of 200' "$(lost -c 200 -i 0.005 10.0.0.2)" 0
 check 'edu' "$udrv" run edu $edu
-require 'ahci starts' start_disk ahci $ahci
+require 'ahci starts' run_driver ahci $ahci
 check 'written and verified' verify "/dev/$(ls /sys/bus/pci/devices/$ahci/udrv_disk)" io_uring 32 8M --direct=1
 check 'ahci ends well' stop_driver $ahci
 check 'e1000 ends well' stop_driver

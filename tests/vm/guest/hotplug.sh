@@ -6,15 +6,6 @@
 ahci=0000:00:14.0
 hot=0000:00:15.0
 
-monitor() { # COMMAND
-    local port node
-    for port in /sys/class/virtio-ports/*; do
-        [ "$(cat "$port/name")" != udrv.monitor ] || node=/dev/${port##*/}
-    done
-    timeout 2 cat "$node" >>/tmp/monitor 2>/dev/null &
-    echo "$1" >"$node"
-    wait $!
-}
 present() { test -e "/sys/bus/pci/devices/$1"; }
 gone() { not present "$1"; }
 # The driver and its supervisor see that there is nothing to drive, and end, in words.
@@ -30,10 +21,11 @@ plug_net() { # the interface on $hot works
 }
 
 load_modules
+require "QEMU's monitor" open_monitor
 insmod "$build/modules/udrv_blk.ko"
 require 'a peer' setup_peer
 require 'bind the disk' "$udrv" bind --unsafe-no-iommu $ahci
-require 'ahci starts' start_disk ahci $ahci --restart
+require 'ahci starts' run_driver ahci $ahci --restart
 require 'a file system' mkfs.ext4 -q /dev/udb0
 mount /dev/udb0 $mnt
 require 'an interface' plug_net
@@ -50,11 +42,11 @@ check 'found again' wait_for 10 present $hot
 check 'and works' plug_net
 
 phase 'the network card is pulled out of the machine, under traffic'
-monitor 'device_del hotnic'
+monitor 'device_del hotnic' >/dev/null
 check 'it goes' wait_for 30 gone $hot
 check_ended 'pulled out' $hot
 check 'the interface is gone' not test -e /sys/class/net/udn0
-monitor 'device_add e1000,id=hotnic,netdev=hotport,mac=52:54:00:00:00:09,addr=0x15'
+monitor 'device_add e1000,id=hotnic,netdev=hotport,mac=52:54:00:00:00:09,addr=0x15' >/dev/null
 check 'plugged in again' wait_for 30 present $hot
 check 'and works' plug_net
 pkill -x ping # its namespace holds the mount as well
@@ -72,7 +64,7 @@ check 'it can be unmounted' timeout 30 umount $mnt
 echo 1 >/sys/bus/pci/rescan
 check 'found again' wait_for 10 present $ahci
 check 'bound again' "$udrv" bind --unsafe-no-iommu $ahci
-check 'driven again' start_disk ahci $ahci --restart
+check 'driven again' run_driver ahci $ahci --restart
 disk=/dev/$(ls /sys/bus/pci/devices/$ahci/udrv_disk | head -n 1)
 repaired() { e2fsck -fp "$disk" || [ $? = 1 ]; } # 1: it was
 check 'repaired from its journal' repaired
@@ -82,7 +74,7 @@ check 'written again' dd if=/dev/zero of=$mnt/g bs=1M count=8 conv=fsync
 phase 'a disk with a mounted file system is pulled out of the machine'
 (while dd if=/dev/zero of=$mnt/f bs=64k count=64 conv=fsync,notrunc; do :; done) >/tmp/writer 2>&1 & writer=$!
 sleep 1
-monitor 'device_del hotahci'
+monitor 'device_del hotahci' >/dev/null
 check 'it goes' wait_for 60 gone $ahci
 check 'the writer gets an error' wait_for 30 not alive $writer
 check_ended 'pulled out' $ahci

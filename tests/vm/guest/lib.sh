@@ -89,23 +89,44 @@ bus_master() { # [BDF]: 1 or 0
 }
 irq_actions() { grep -c "udrv-${1:-$bdf}" /proc/interrupts; } # [BDF]
 
-# start_driver [BDF [OPTION]...]: returns when it says that it is ready.
-start_driver() {
-    local dev=${1:-$bdf}
-    shift
-    rm -f "/tmp/driver-$dev.out"
-    "$udrv" run e1000 "$dev" --stats "/tmp/stats-$dev" "$@" >"/tmp/driver-$dev.out" \
-        2>"/tmp/driver-$dev.err" &
-    driver_pid[$dev]=$!
-    wait_for 20 grep -q ready "/tmp/driver-$dev.out" || {
-        tail -n 3 "/tmp/driver-$dev.err"
-        return 1
-    }
+# run_driver DRIVER BDF [OPTION]...: returns when it says that it is ready, which with
+# disks that answer late may take a while.
+run_driver() {
+    rm -f "/tmp/driver-$2.out"
+    "$udrv" run "$1" "$2" --stats "/tmp/stats-$2" "${@:3}" >"/tmp/driver-$2.out" 2>"/tmp/driver-$2.err" &
+    driver_pid[$2]=$!
+    wait_for 40 grep -q ready "/tmp/driver-$2.out" || { tail -n 3 "/tmp/driver-$2.err"; return 1; }
 }
+start_driver() { run_driver e1000 "${1:-$bdf}" "${@:2}"; } # [BDF [OPTION]...]
 stop_driver() { # [BDF [SIGNAL]]: returns its exit status
     local pid=${driver_pid[${1:-$bdf}]}
     kill "-${2:-TERM}" "$pid"
     { wait "$pid"; } 2>/dev/null
+}
+
+# --- QEMU's monitor, on a serial port of the machine (monitor_options in lib.sh) ------
+
+open_monitor() {
+    local port
+    for port in /sys/class/virtio-ports/*; do
+        if [ "$(cat "$port/name")" = udrv.monitor ]; then
+            exec 9<>"/dev/${port##*/}"
+            return
+        fi
+    done
+    return 1
+}
+# monitor COMMAND: what it answers. The line that ends the answer is that of a second
+# command, which prints a number that is not in its text.
+monitor() {
+    local line
+    printf '%s\nprint 0x7000+0x777\n' "$1" >&9
+    while read -r -t 30 line <&9; do
+        line=${line%$'\r'}
+        [ "$line" != 0x7777 ] || return 0
+        echo "$line"
+    done
+    return 1
 }
 
 # --- Network ----------------------------------------------------------------

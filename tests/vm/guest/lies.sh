@@ -145,7 +145,7 @@ lies_blk() {
 
     phase 'the honest driver'
     require 'bind' bind_device "$bdf"
-    require 'starts' start_disk ahci "$bdf"
+    require 'starts' run_driver ahci "$bdf"
     check 'written and verified' verify /dev/udb0 io_uring 32 16M --direct=1
     check 'ends well' stop_driver "$bdf"
     "$udrv" unbind "$bdf"

@@ -31,8 +31,8 @@ for dev in $bdf $ahci $ide; do
     require "bind ${name[$dev]}" "$udrv" bind --unsafe-no-iommu $dev
 done
 require 'e1000 starts' start_driver $bdf "${options[@]}"
-require 'ahci starts' start_disk ahci $ahci "${options[@]}"
-require 'ide starts' start_disk ide $ide "${options[@]}"
+require 'ahci starts' run_driver ahci $ahci "${options[@]}"
+require 'ide starts' run_driver ide $ide "${options[@]}"
 require 'a peer' setup_peer
 ip link set udn0 mtu 1400
 ip link set udn0 address 52:54:00:77:00:01
@@ -227,7 +227,7 @@ done
 check_eq 'not bound: status' $? 1
 check_eq 'not bound: lines' "$(wc -l </tmp/err)" 1
 check 'upgrade without a driver is refused' not "$udrv" upgrade $ahci
-check 'start without a supervisor' start_disk ahci $ahci
+check 'start without a supervisor' run_driver ahci $ahci
 check 'upgrade without a supervisor is refused' not "$udrv" upgrade $ahci
 stop_driver $ahci
 check_quiet_kernel 'no kernel message at the end'
