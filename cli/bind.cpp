@@ -100,16 +100,6 @@ void refuse_without_bounce_buffers(const System& system, const PciAddress& addre
     }
 }
 
-void distrust(const System& system, const PciAddress& address, const std::string& tried) {
-    const int error = write_text(system.device(address) / "udrv/untrusted", "1");
-    if (error == EBUSY) {
-        throw_error(error, tried, "a driver has the device", "stop that first");
-    }
-    if (error != 0) {
-        throw_errno(error, tried, "udrv.ko may be of another version; load this one's");
-    }
-}
-
 void wait_for_node(const System& system, const PciAddress& address) {
     using namespace std::chrono_literals;
     for (int attempt = 0; attempt < 200; ++attempt) {
@@ -156,8 +146,10 @@ void bind(const System& system, const PciAddress& address, const BindOptions& op
         refuse_without_bounce_buffers(system, address, tried);
     }
     if (old_driver == "udrv") {
+        // Not from now on: its disks have the sizes of one that is trusted.
         if (options.untrusted && read_number(system.device(address) / "udrv/untrusted") == 0) {
-            distrust(system, address, tried);
+            throw_error(EBUSY, tried, "it is bound already, and its driver is trusted",
+                        "`udrv unbind` it first");
         }
         return;
     }
@@ -180,7 +172,7 @@ void bind(const System& system, const PciAddress& address, const BindOptions& op
                     "`dmesg` says why; it has its old driver again");
     }
     if (options.untrusted) {
-        distrust(system, address, tried);
+        write_or_throw(system.device(address) / "udrv/untrusted", "1", tried);
     }
     rollback.commit();
     wait_for_node(system, address);

@@ -166,12 +166,13 @@ TEST_F(CommandTest, UntrustedNeedsBounceBuffersBehindAnIommu) {
     EXPECT_EQ(cli::bounce_buffers(system), true);
     EXPECT_NE(error().find(no_refusal), std::string::npos);
 
-    bind_to("udrv"); // already: told so afterwards
+    bind_to("udrv"); // already
     put(system.device(address) / "udrv/untrusted", "0\n");
+    EXPECT_EQ(error(), "bind --untrusted 0000:00:10.0: it is bound already, and its driver is "
+                       "trusted; `udrv unbind` it first");
+    EXPECT_EQ(cli::read_line(system.device(address) / "udrv/untrusted"), "0");
+    put(system.device(address) / "udrv/untrusted", "1\n");
     EXPECT_EQ(error(), "no error");
-    EXPECT_EQ(cli::read_line(system.device(address) / "udrv/untrusted"), "1");
-    fs::remove(slots);
-    EXPECT_EQ(error(), refusal);
 }
 
 // The last step fails: the device does not stay with udrv.
@@ -192,7 +193,7 @@ TEST_F(CommandTest, BindRollsBackFromUdrv) {
         cli::bind(system, address, {.force = false, .without_iommu = true, .untrusted = true});
     });
     kernel.join();
-    EXPECT_NE(error.find("udrv.ko may be of another version"), std::string::npos) << error;
+    EXPECT_NE(error.find("it happened when writing "), std::string::npos) << error;
     EXPECT_EQ(cli::read_line(system.pci_driver("udrv") / "unbind"), "0000:00:10.0");
     EXPECT_EQ(cli::read_line(system.pci_driver("e1000") / "bind"), "0000:00:10.0");
     EXPECT_EQ(cli::read_line(system.device(address) / "driver_override"), "");
