@@ -57,6 +57,9 @@ class Rollback {
         if (committed_) {
             return;
         }
+        if (system_.bound_driver(address_) == "udrv") {
+            (void)write_text(system_.pci_driver("udrv") / "unbind", address_.str());
+        }
         const bool had_override = !old_override_.empty() && old_override_ != "(null)";
         // Best effort: the error that brought us here is the one to report.
         (void)write_text(system_.device(address_) / "driver_override",
@@ -79,6 +82,21 @@ void refuse_unconfined(const std::string& reason, const std::string& tried) {
     if (!reason.empty()) {
         throw_error(EPERM, tried, reason + ", so its driver could reach all memory",
                     "--unsafe-no-iommu if you trust the driver like the kernel");
+    }
+}
+
+/// An IOMMU maps whole pages. For an untrusted device the kernel copies what is less,
+/// into bounce buffers; without those it maps no such memory at all: no packet would be
+/// sent. A device that is not behind an IOMMU does without.
+void refuse_without_bounce_buffers(const System& system, const PciAddress& address,
+                                   const std::string& tried) {
+    const std::string type = read_line(system.device(address) / "iommu_group/type");
+    if (type.starts_with("DMA") && bounce_buffers(system) == false) {
+        throw_error(EOPNOTSUPP, tried,
+                    "the kernel has no bounce buffers, without which an untrusted device gets "
+                    "no data",
+                    "boot with swiotlb=force on the kernel's command line, or with memory above "
+                    "4 GiB");
     }
 }
 
@@ -116,14 +134,23 @@ std::string unconfined(const System& system, const PciAddress& address) {
 }
 
 void bind(const System& system, const PciAddress& address, const BindOptions& options) {
-    const std::string tried = "bind " + address.str();
+    const std::string tried =
+        fmt::format("bind {}{}", options.untrusted ? "--untrusted " : "", address.str());
     require_device(system, address, tried);
     if (!system.module_loaded()) {
         throw_error(ENOENT, tried, "the kernel module udrv is not loaded",
                     "load it with `modprobe udrv` (or insmod build/modules/udrv.ko)");
     }
     const std::string old_driver = system.bound_driver(address);
+    if (options.untrusted) {
+        refuse_without_bounce_buffers(system, address, tried);
+    }
     if (old_driver == "udrv") {
+        // Not from now on: its disks have the sizes of one that is trusted.
+        if (options.untrusted && read_number(system.device(address) / "udrv/untrusted") == 0) {
+            throw_error(EBUSY, tried, "it is bound already, and its driver is trusted",
+                        "`udrv unbind` it first");
+        }
         return;
     }
     if (!options.force) {

@@ -20,7 +20,8 @@ struct BindOptions {
 /// Gives the device to udrv (driver_override, as for vfio-pci): takes it from its
 /// present driver and has the kernel probe it again. Undoes everything if a step
 /// fails. Refuses a device the machine needs, and one that no IOMMU confines, unless the
-/// options say otherwise; warns of the latter on stderr then. Throws Error.
+/// options say otherwise; warns of the latter on stderr then. Refuses an untrusted one
+/// behind an IOMMU of a kernel without bounce buffers. Throws Error.
 void bind(const System& system, const PciAddress& address, const BindOptions& options);
 
 /// Takes the device from udrv, clears driver_override, and lets the kernel find its

@@ -94,15 +94,16 @@ std::string status_table(const System& system) {
     if (devices.empty()) {
         return "No device is bound to udrv.\n";
     }
-    constexpr const char* row = "{:<14}{:<11}{:<10}{:<9}{:<9}{:<10}{:>12}{:>12}{:>12}\n";
+    constexpr const char* row = "{:<14}{:<11}{:<10}{:<9}{:<9}{:<10}{:>12}{:>12}{:>12}  {}\n";
     std::string table = fmt::format(row, "DEVICE", "ID", "DRIVER", "PID", "STATE", "NAME",
-                                    "INTERRUPTS", "VIOLATIONS", "PINNED KiB");
+                                    "INTERRUPTS", "VIOLATIONS", "PINNED KiB", "DRIVER IS");
     for (const auto& device : devices) {
         table += fmt::format(row, text_or_dash(device["bdf"]), text_or_dash(device["id"]),
                              text_or_dash(device["driver"]), text_or_dash(device["pid"]),
                              text_or_dash(device["state"]), text_or_dash(device["name"]),
                              text_or_dash(device["interrupts"]), text_or_dash(device["violations"]),
-                             device["pinned_bytes"].get<std::int64_t>() / 1024);
+                             device["pinned_bytes"].get<std::int64_t>() / 1024,
+                             device["untrusted"].get<bool>() ? "untrusted" : "trusted");
         for (const auto& disk : device["disks"]) {
             table += fmt::format("  {}: {}, serial {}, {} MiB\n", text_or_dash(disk["name"]),
                                  text_or_dash(disk["model"]), text_or_dash(disk["serial"]),

@@ -10,7 +10,7 @@ namespace udrv::cli {
 /// A JSON array, one object a device bound to udrv, by address: bdf, ids, driver
 /// (null: nobody drives it), pid (or null), state (idle, open, running, ending), name
 /// (first of names, or null), names (interfaces and disks), disks (of each its name,
-/// model, serial, size_bytes), iommu, and the counters interrupts, violations,
+/// model, serial, size_bytes), iommu, untrusted, and the counters interrupts, violations,
 /// pinned_bytes, mappings. Empty without the module.
 [[nodiscard]] std::string status_json(const System& system);
 

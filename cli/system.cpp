@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -150,6 +151,15 @@ std::string default_route_over(const System& system, const std::set<std::string>
     return {};
 }
 
+/// A debugfs of our own, which no other process sees: nobody needs to have mounted one.
+FileDescriptor private_debugfs() {
+    const FileDescriptor context(::fsopen("debugfs", FSOPEN_CLOEXEC));
+    if (!context || ::fsconfig(context.value(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) {
+        return {};
+    }
+    return FileDescriptor(::fsmount(context.value(), FSMOUNT_CLOEXEC, 0));
+}
+
 } // namespace
 
 std::string System::bound_driver(const PciAddress& address) const {
@@ -234,6 +244,25 @@ std::string in_use(const System& system, const PciAddress& address) {
         return fmt::format("the default route goes over its interface {}", name);
     }
     return {};
+}
+
+std::optional<bool> bounce_buffers(const System& system) {
+    fs::path debug = system.sys / "kernel/debug";
+    FileDescriptor mounted;
+    std::error_code error;
+    if (!fs::exists(debug / "swiotlb", error) && system.sys == System().sys) {
+        mounted = private_debugfs();
+        if (mounted) {
+            debug = fmt::format("/proc/self/fd/{}", mounted.value());
+        }
+    }
+    if (!fs::exists(debug / "swiotlb", error)) {
+        return std::nullopt;
+    }
+    // The kernel makes the file only if it has some. A locked down kernel shows that it
+    // is there, but does not let us read it.
+    const fs::path slots = debug / "swiotlb/io_tlb_nslabs";
+    return fs::exists(slots, error) && read_line(slots) != "0";
 }
 
 } // namespace udrv::cli

@@ -53,4 +53,9 @@ struct System {
 /// like.
 [[nodiscard]] std::string in_use(const System& system, const PciAddress& address);
 
+/// Whether the kernel has bounce buffers (swiotlb), in which it copies the ends of
+/// what an untrusted device may read or write; nothing if that can not be known. Looks
+/// into debugfs, wherever it is mounted.
+[[nodiscard]] std::optional<bool> bounce_buffers(const System& system);
+
 } // namespace udrv::cli

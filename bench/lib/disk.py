@@ -9,7 +9,7 @@ import tempfile
 
 from machine import BenchError, Machine
 
-LABELS = {"stock": "in-kernel", "udrv": "user-level", "nbd": "NBD"}
+LABELS = {"stock": "in-kernel", "udrv": "user-level", "nbd": "NBD", "untrusted": "user-level, untrusted"}
 # Kind of controller: its place, its driver in the kernel, what is compared on it.
 KINDS = {
     "ahci": ("0000:00:18.0", "ahci", ("stock", "udrv", "nbd")),
@@ -76,18 +76,21 @@ class Disk:
         machine.run("insmod $build/modules/udrv_blk.ko")
         for number in range(self.plan.rounds):
             turn = number % len(self.cases)
-            for kind, config in self.cases[turn:] + self.cases[:turn]:
-                where = f"{self.prefix} round {number + 1}: {kind}, {LABELS[config]}"
-                bdf = KINDS[kind][0]
-                self.progress.step(f"{where}, setting up", 3)
-                machine.run(f"disk_up {config} {kind} {bdf}")
-                # Programs are translated when they first run; that is not the driver's cost.
-                machine.run("$programs/read_sweep $disk 4 0.15 8 256")
-                self.progress.step(f"{where}, contiguous reads", self.sweep_seconds())
-                self.sweep(machine, kind, config)
-                self.progress.step(f"{where}, 4 KiB at random", self.random_estimate())
-                self.random(machine, kind, config)
-                machine.run(f"disk_down {config} {bdf}")
+            self.round(machine, number, self.cases[turn:] + self.cases[:turn])
+
+    def round(self, machine, number, cases):
+        for kind, config in cases:
+            where = f"{self.prefix} round {number + 1}: {kind}, {LABELS[config]}"
+            bdf = KINDS[kind][0]
+            self.progress.step(f"{where}, setting up", 3)
+            machine.run(f"disk_up {config} {kind} {bdf}")
+            # Programs are translated when they first run; that is not the driver's cost.
+            machine.run("$programs/read_sweep $disk 4 0.15 8 256")
+            self.progress.step(f"{where}, contiguous reads", self.sweep_seconds())
+            self.sweep(machine, kind, config)
+            self.progress.step(f"{where}, 4 KiB at random", self.random_estimate())
+            self.random(machine, kind, config)
+            machine.run(f"disk_down {config} {bdf}")
 
     def sweep(self, machine, kind, config):
         begin = [(0.0, 0.0)]

@@ -63,7 +63,7 @@ def finish(document, results, plan, problem):
     document["complete"] = problem is None
     if problem:
         document["problem"] = problem
-    document["absent"] = results.absent if plan.what != "net" else {}
+    document["absent"] = results.absent if plan.what in ("disk", "all") else {}
     document["notes"] = results.notes
     document["results"] = results.as_json()
     return document

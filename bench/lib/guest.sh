@@ -11,11 +11,16 @@ mkdir -p /tmp/run
 # --- Devices -----------------------------------------------------------------
 
 bound_to_udrv() { [ "$(readlink "/sys/bus/pci/devices/$1/driver")" = ../../../bus/pci/drivers/udrv ]; }
-give_to_udrv() { bound_to_udrv "$1" || "$udrv" bind --unsafe-no-iommu "$1" 2>/tmp/run/bind.err || { cat /tmp/run/bind.err; return 1; }; }
+# give_to_udrv BDF [CONFIG]: untrusted if that is what it says
+give_to_udrv() {
+    take "$1" && echo "$([ "${2:-}" = untrusted ] && echo 1 || echo 0)" >"/sys/bus/pci/devices/$1/udrv/untrusted"
+}
+take() { bound_to_udrv "$1" || "$udrv" bind --unsafe-no-iommu "$1" 2>/tmp/run/bind.err || { cat /tmp/run/bind.err; return 1; }; }
 # `udrv unbind` leaves a chip that the kernel can not reset to nobody. Here its driver
 # has stopped in peace, so the kernel's may have it.
 give_to_kernel() {
-    ! bound_to_udrv "$1" || "$udrv" unbind "$1" || return
+    # Else the kernel's driver would be one that is not trusted, too.
+    ! bound_to_udrv "$1" || { echo 0 >"/sys/bus/pci/devices/$1/udrv/untrusted" && "$udrv" unbind "$1"; } || return
     [ -e "/sys/bus/pci/devices/$1/driver" ] || echo "$1" >/sys/bus/pci/drivers_probe
 }
 interface_of() { basename "$(echo "/sys/bus/pci/devices/$1/net/"*)"; }
@@ -44,7 +49,9 @@ net_up() {
         wait_for 10 test -d "/sys/bus/pci/devices/$2/net" || return
         net_if=$(interface_of "$2")
         ;;
-    udrv) give_to_udrv "$2" && start_program "$2" "$udrv" run e1000 "$2" --name "$net_if" || return ;;
+    udrv | untrusted)
+        give_to_udrv "$2" "$1" && start_program "$2" "$udrv" run e1000 "$2" --name "$net_if" || return
+        ;;
     tap) give_to_udrv "$2" && modprobe tun && start_program "$2" "$programs/e1000_tap" "$2" "$net_if" || return ;;
     reflect) give_to_udrv "$2" && start_program "$2" "$programs/e1000_reflect" "$2"; return ;;
     *) echo "no configuration '$1'"; return 1 ;;
@@ -116,8 +123,8 @@ disk_up() {
         disk=/dev/$(disk_of "$3")
         wait_for 10 test -b "$disk" || return
         ;;
-    udrv)
-        give_to_udrv "$3" && start_program "$3" "$udrv" run "$2" "$3" || return
+    udrv | untrusted)
+        give_to_udrv "$3" "$1" && start_program "$3" "$udrv" run "$2" "$3" || return
         wait_for 30 test -b /dev/udb0 || return
         disk=/dev/udb0
         ;;
@@ -132,7 +139,7 @@ disk_up() {
 disk_down() { # CONFIG BDF
     case $1 in
     nbd) qemu-nbd -d /dev/nbd0 >/dev/null; wait_for 5 not pidof qemu-nbd >/dev/null ;;
-    udrv) stop_driver "$2"; wait_for 5 give_to_kernel "$2" ;;
+    udrv | untrusted) stop_driver "$2"; wait_for 5 give_to_kernel "$2" ;;
     esac
 }
 # random MILLISECONDS: fio's report of 4 KiB reads and writes at depth 1 and 32

@@ -7,7 +7,8 @@ import subprocess
 from machine import ROOT, BenchError, Machine, free_udp_ports
 
 CONFIGS = ("stock", "udrv", "tap", "reflect")
-LABELS = {"stock": "in-kernel", "udrv": "user-level", "tap": "user-level over TAP", "reflect": "ceiling (no IP stack)"}
+LABELS = {"stock": "in-kernel", "udrv": "user-level", "tap": "user-level over TAP", "reflect": "ceiling (no IP stack)",
+          "untrusted": "user-level, untrusted"}
 ECHO = "0000:00:12.0"  # on the wire to the load
 ECHO_MAC = "52:54:00:00:00:03"
 TCP = "0000:00:10.0"  # on the hub with the peer

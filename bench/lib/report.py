@@ -221,6 +221,49 @@ def read_table(results, smp):
                                            for c in configs)], rows)
 
 
+# Against each other: the columns of what `bench/run trust` prints.
+TRUST = (("udrv", "stock", "trusted / in-kernel"), ("untrusted", "stock", "untrusted / in-kernel"),
+         ("untrusted", "udrv", "untrusted / trusted"))
+
+
+def trust_figures(results, smp):
+    """What is compared: its name, and the name of the figure, {} for the configuration."""
+    base = f"trust/{smp}cpu"
+    yield "UDP echo peak, 1,024 B", None
+    for load in keys_below(results, f"{base}/echo1024/stock"):
+        if float(load) <= 1:
+            yield f"CPU per echo at {load} of the in-kernel peak", f"{base}/echo1024/{{}}/{load}/cpu_us_per_echo"
+    for way in ("out", "in"):
+        yield f"TCP {way}", f"{base}/tcp/{{}}/{way}_megabits_per_s"
+    for sectors in keys_below(results, f"{base}/read/ahci/stock"):
+        yield f"ahci: reads of {int(sectors) * 512:,} B", f"{base}/read/ahci/{{}}/{sectors}/mib_per_s"
+    for sectors in keys_below(results, f"{base}/read/ahci/stock"):
+        yield f"ahci: CPU of a read of {int(sectors) * 512:,} B", f"{base}/read/ahci/{{}}/{sectors}/cpu_us_per_read"
+    for depth in (1, 32):
+        yield f"ahci: 4 KiB randread, depth {depth}", f"{base}/randread{depth}/ahci/{{}}/iops"
+
+
+def trust_table(results, smp):
+    rows = []
+    for name, key in trust_figures(results, smp):
+        if key:
+            stock = results.get(key.format("stock"))
+            ratios = [results.ratio(key.format(above), key.format(below)) for above, below, _ in TRUST]
+        else:
+            peaks = {config: echo_peaks(results, f"trust/{smp}cpu/echo1024", config) for config in ("stock", "udrv", "untrusted")}
+            if not all(peaks.values()):
+                continue
+            stock = summary(peaks["stock"][0])
+            ratios = [ratio_of(peaks[above][0], peaks[below][0]) for above, below, _ in TRUST]
+        if stock and all(ratios):
+            unit = "1/s" if not key or key.endswith("iops") else results.values[key.format("stock")]["unit"]
+            rows.append([name, f"{number(stock)} {unit}"] +
+                        [f"{ratio['median']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})" for ratio in ratios])
+    if rows:
+        yield from [f"### Behind an IOMMU, {smp} virtual CPU{'s' if smp > 1 else ''}", ""]
+        yield from table(["what", "in-kernel", *(title for _, _, title in TRUST)], rows)
+
+
 def stolen(results):
     """How much of the time a virtual CPU was ready but this machine had other work."""
     found = [entry["median"] for name, entry in results.values.items() if name.endswith("/stolen_percent")]
@@ -243,10 +286,11 @@ def write_summary(document, out):
                   f"{busy['median']:.0f}% of the time (up to {busy['high']:.0f}% at one point). The peaks of the ratios "
                   "are corrected for that (see sustained/s); latencies and disks are not."
                   + (" Measure again on an idle machine." if busy["median"] > 20 else ""), ""]
-    lines += ["### Ratios user-level / in-kernel, medians of the rounds", ""]
-    lines += table(["CPUs", "what", "ratio", "rounds", "aim", ""], rows)
+    if rows:
+        lines += ["### Ratios user-level / in-kernel, medians of the rounds", ""]
+        lines += table(["CPUs", "what", "ratio", "rounds", "aim", ""], rows)
     for smp in document["smp"]:
-        for part in (echo_table, read_table, random_table):
+        for part in (trust_table, echo_table, read_table, random_table):
             lines += part(results, smp)
     lines += [f"Not measured: {name}: {why}." for name, why in document["absent"].items()]
     text = "\n".join(lines) + "\n"

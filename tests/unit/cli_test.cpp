@@ -4,10 +4,12 @@
 #include <array>
 #include <cstdlib>
 #include <fstream>
+#include <thread>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/bind.hpp"
@@ -133,6 +135,70 @@ TEST_F(CommandTest, BoundAlready) {
     EXPECT_EQ(cli::read_line(system.sys / "bus/pci/drivers_probe"), "");
 }
 
+TEST_F(CommandTest, UntrustedNeedsBounceBuffersBehindAnIommu) {
+    load_module();
+    const fs::path group = system.device(address) / "iommu_group";
+    const fs::path slots = system.sys / "kernel/debug/swiotlb/io_tlb_nslabs";
+    const cli::BindOptions untrusted{.force = false, .without_iommu = true, .untrusted = true};
+    const auto error = [&] { return error_of([&] { cli::bind(system, address, untrusted); }); };
+    const std::string refusal =
+        "bind --untrusted 0000:00:10.0: the kernel has no bounce buffers, without which an "
+        "untrusted device gets no data; boot with swiotlb=force on the kernel's command line, "
+        "or with memory above 4 GiB";
+    const std::string no_refusal = "did not take the device"; // the made-up kernel
+    put(group / "type", "DMA\n");
+    EXPECT_EQ(cli::bounce_buffers(system), std::nullopt);
+    EXPECT_NE(error().find(no_refusal), std::string::npos) << "not known: it goes on";
+
+    put(system.pci_driver("e1000") / "unbind", "");
+    put(system.device(address) / "driver_override", "(null)\n");
+    fs::create_directories(slots.parent_path());
+    EXPECT_EQ(cli::bounce_buffers(system), false);
+    EXPECT_EQ(error(), refusal);
+    put(slots, "0\n");
+    EXPECT_EQ(error(), refusal);
+    EXPECT_EQ(cli::read_line(system.pci_driver("e1000") / "unbind"), "") << "nothing was done";
+    EXPECT_EQ(cli::read_line(system.device(address) / "driver_override"), "(null)");
+    put(group / "type", "identity\n");
+    EXPECT_NE(error().find(no_refusal), std::string::npos) << "no IOMMU: no pages to fill up";
+    put(group / "type", "DMA\n");
+    put(slots, "32768\n");
+    EXPECT_EQ(cli::bounce_buffers(system), true);
+    EXPECT_NE(error().find(no_refusal), std::string::npos);
+
+    bind_to("udrv"); // already
+    put(system.device(address) / "udrv/untrusted", "0\n");
+    EXPECT_EQ(error(), "bind --untrusted 0000:00:10.0: it is bound already, and its driver is "
+                       "trusted; `udrv unbind` it first");
+    EXPECT_EQ(cli::read_line(system.device(address) / "udrv/untrusted"), "0");
+    put(system.device(address) / "udrv/untrusted", "1\n");
+    EXPECT_EQ(error(), "no error");
+}
+
+// The last step fails: the device does not stay with udrv.
+TEST_F(CommandTest, BindRollsBackFromUdrv) {
+    load_module();
+    const fs::path unbind = system.pci_driver("e1000") / "unbind";
+    const fs::path probe = system.sys / "bus/pci/drivers_probe";
+    for (const fs::path& file : {unbind, probe}) { // the writer waits for a reader
+        fs::remove(file);
+        ASSERT_EQ(::mkfifo(file.c_str(), 0600), 0);
+    }
+    std::thread kernel([&] {
+        EXPECT_EQ(cli::read_line(unbind), "0000:00:10.0");
+        bind_to("udrv");
+        EXPECT_EQ(cli::read_line(probe), "0000:00:10.0");
+    });
+    const std::string error = error_of([&] {
+        cli::bind(system, address, {.force = false, .without_iommu = true, .untrusted = true});
+    });
+    kernel.join();
+    EXPECT_NE(error.find("it happened when writing "), std::string::npos) << error;
+    EXPECT_EQ(cli::read_line(system.pci_driver("udrv") / "unbind"), "0000:00:10.0");
+    EXPECT_EQ(cli::read_line(system.pci_driver("e1000") / "bind"), "0000:00:10.0");
+    EXPECT_EQ(cli::read_line(system.device(address) / "driver_override"), "");
+}
+
 TEST_F(CommandTest, RefusesTheDefaultRoute) {
     load_module();
     put(system.device(address) / "net/eth0/mtu", "1500");
@@ -209,7 +275,12 @@ TEST_F(CommandTest, Status) {
     EXPECT_EQ(json[0]["state"], "running");
     EXPECT_EQ(json[0]["name"], "udn0");
     EXPECT_EQ(json[0]["interrupts"], 42);
+    EXPECT_EQ(json[0]["untrusted"], false);
     EXPECT_NE(cli::status_table(system).find("udn0"), std::string::npos);
+    EXPECT_NE(cli::status_table(system).find(" trusted\n"), std::string::npos);
+    put(attributes / "untrusted", "1\n");
+    EXPECT_EQ(nlohmann::json::parse(cli::status_json(system))[0]["untrusted"], true);
+    EXPECT_NE(cli::status_table(system).find(" untrusted\n"), std::string::npos);
 }
 
 TEST_F(CommandTest, RunChecksTheIds) {

@@ -7,8 +7,26 @@
 tries=$1
 
 load_modules
+# This machine has little memory, and so no bounce buffers.
+no_buffers="udrv: bind --untrusted $bdf: the kernel has no bounce buffers, without which an untrusted \
+device gets no data; boot with swiotlb=force on the kernel's command line, or with memory above 4 GiB"
+binding() { echo "$(readlink /sys/bus/pci/devices/$bdf/driver) $(cat /sys/bus/pci/devices/$bdf/driver_override)"; }
+refused() { # NAME
+    local before
+    before=$(binding)
+    check_eq "$1: refused" "$("$udrv" bind --untrusted $bdf 2>&1; echo "status $?")" "$no_buffers"$'\n''status 1'
+    check_eq "$1: nothing was done" "$(binding)" "$before"
+}
+modprobe e1000
+wait_for 10 test -d /sys/bus/pci/devices/$bdf/net
+refused 'untrusted without bounce buffers'
+umount /sys/kernel/debug
+refused 'the same, no debugfs mounted'
+check 'and none is mounted afterwards' not grep -q debugfs /proc/mounts
 require 'bind' bind_device $bdf
 check_eq 'an IOMMU confines it' "$(attr iommu)" 1
+refused 'untrusted, when it is bound already'
+check 'status says trusted' grep -q "^$bdf .* trusted$" <("$udrv" status)
 mark_kernel_log
 timeout 3000 "$helpers/rogue_dma" $bdf "$tries" "${2:-$RANDOM}" >/tmp/rogue 2>&1
 probed 'rogue' /tmp/rogue $?

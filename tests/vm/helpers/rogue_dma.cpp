@@ -20,19 +20,17 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-#include "drivers/e1000/e1000_registers.hpp"
-#include "hostile.hpp"
+#include "hostile_e1000.hpp"
 #include "libudrv/dma_mapping.hpp"
 #include "libudrv/error.hpp"
 
 namespace {
 
 using namespace hostile;
-namespace reg = udrv::e1000::reg;
+using Chip = LoopbackChip;
 
 constexpr std::size_t canary_pages = 1024;
-constexpr std::uint32_t ring_entries = 64;
-constexpr std::uint32_t frame_bytes = 1000;
+constexpr std::uint32_t frame_bytes = Chip::frame_bytes;
 
 std::uint64_t canary_word(std::size_t n) {
     return Random(n).next();
@@ -114,83 +112,6 @@ class Canaries {
     int from_[2]{};
     pid_t child_ = -1;
     std::vector<std::uint64_t> frames_;
-};
-
-// ---- The chip ------------------------------------------------------------------------
-
-constexpr std::uint32_t phy_loopback = 0x4140; ///< register 0 of the PHY, IEEE 802.3 22.2.4.1
-
-class Chip {
-  public:
-    explicit Chip(udrv::Device& device)
-        : regs_(device.map_bar(0)), rx_block_(device.allocate(page_bytes)),
-          tx_block_(device.allocate(page_bytes)), data_block_(device.allocate(4 * page_bytes)) {
-        reg::imc.write(regs_, ~0U);
-        reg::ctrl.write(regs_, udrv::e1000::ctrl::rst);
-        ::usleep(20'000);
-        reg::ctrl.write(regs_, udrv::e1000::ctrl::slu);
-        device.bus_master(true);
-        reg::mdic.write(regs_, udrv::e1000::mdic::op_write | udrv::e1000::mdic::phy | phy_loopback);
-        ::usleep(20'000);
-        reg::rdbal.write(regs_, static_cast<std::uint32_t>(rx_block_.dma_addr));
-        reg::rdbah.write(regs_, static_cast<std::uint32_t>(rx_block_.dma_addr >> 32));
-        reg::rdlen.write(regs_, ring_entries * 16);
-        reg::rdh.write(regs_, 0);
-        reg::rdt.write(regs_, 0);
-        reg::tdbal.write(regs_, static_cast<std::uint32_t>(tx_block_.dma_addr));
-        reg::tdbah.write(regs_, static_cast<std::uint32_t>(tx_block_.dma_addr >> 32));
-        reg::tdlen.write(regs_, ring_entries * 16);
-        reg::tdh.write(regs_, 0);
-        reg::tdt.write(regs_, 0);
-        reg::rctl.write(regs_, 1U << 1 | 1U << 3 | 1U << 4 | 1U << 15); // on, promiscuous
-        reg::tctl.write(regs_, 1U << 1 | 1U << 3);                      // on, pad
-        ::usleep(1'500'000); // the model receives nothing for a second after that
-    }
-    [[nodiscard]] std::byte* frame() const { return data_block_.vaddr; }
-    [[nodiscard]] std::uint64_t frame_addr() const { return data_block_.dma_addr; }
-    [[nodiscard]] std::byte* landing() const { return data_block_.vaddr + page_bytes; }
-    [[nodiscard]] std::uint64_t landing_addr() const { return data_block_.dma_addr + page_bytes; }
-    /// First and last+1 address of everything that the chip was given.
-    [[nodiscard]] bool given(std::uint64_t address) const {
-        for (const udrv::DmaBlock* block : {&rx_block_, &tx_block_, &data_block_}) {
-            // A frame that starts this far before it would reach into it.
-            if (address + 2 * page_bytes > block->dma_addr &&
-                address < block->dma_addr + block->len_bytes) {
-                return true;
-            }
-        }
-        return false;
-    }
-    [[nodiscard]] std::array<std::uint64_t, 3> blocks() const {
-        return {rx_block_.dma_addr, tx_block_.dma_addr, data_block_.dma_addr};
-    }
-
-    /// Sends a frame from `source` and has it received to `target`. True: the chip says
-    /// that it is done with both.
-    bool transfer(std::uint64_t source, std::uint64_t target) {
-        volatile std::uint64_t* rx = descriptor(rx_block_);
-        volatile std::uint64_t* tx = descriptor(tx_block_);
-        rx[0] = target;
-        rx[1] = 0;
-        tx[0] = source;
-        tx[1] = frame_bytes | 0x0bULL << 24; // end of packet, FCS, report status
-        index_ = (index_ + 1) % ring_entries;
-        reg::rdt.write(regs_, index_);
-        reg::tdt.write(regs_, index_);
-        return wait_until(200, [&] { return (tx[1] >> 32 & 1) != 0 && (rx[1] >> 32 & 1) != 0; });
-    }
-
-  private:
-    volatile std::uint64_t* descriptor(const udrv::DmaBlock& block) const {
-        void* place = block.vaddr + std::size_t{index_} * 16;
-        return static_cast<volatile std::uint64_t*>(place);
-    }
-
-    udrv::BarMapping regs_;
-    udrv::DmaBlock rx_block_;
-    udrv::DmaBlock tx_block_;
-    udrv::DmaBlock data_block_;
-    std::uint32_t index_ = 0;
 };
 
 /// How many words of what arrived are a canary's.
