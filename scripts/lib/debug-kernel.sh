@@ -23,8 +23,10 @@ kernel_build_debug() {
     rm -r root
     source=$dir/linux-source-$series
     cd "$source"
-    # Linux 6.1 has this for x86, but does not offer it; later kernels do.
+    # Failures only below certain functions: Linux 6.1 has this for x86, but does not
+    # offer it, as later kernels do; and here it also holds for /proc/<pid>/fail-nth.
     sed -i '/^config FAULT_INJECTION_STACKTRACE_FILTER/,/^config/{/depends on !X86_64/d}' lib/Kconfig.debug
+    sed -i 's/^\t\tif (fail_nth) {$/\t\tif (fail_nth \&\& fail_stacktrace(attr)) {/' lib/fault-inject.c
     cp "$kernel_debug_config" kernel/configs/udrv.config
     export KBUILD_BUILD_USER=udrv KBUILD_BUILD_HOST=udrv
     say "building Linux $series for debugging, a quarter of an hour on two processors; see $log"

@@ -28,7 +28,7 @@ kernel_resolve() {
     local version found
     case ${1:-} in
     '') kernel_default; return ;;
-    *-amd64) printf '%s\n' "$1"; return ;;
+    *-amd64 | debug-*) printf '%s\n' "$1"; return ;;
     debug) kernel_debug_name; return ;;
     esac
     version=${1//./\\.}

@@ -1,13 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# usage: faults.sh CYCLES
-# On a debug kernel: allocations fail, one after the other in each call of a driver, then
-# at random under the real drivers and their traffic. Each gives an error or a lost
-# packet, and an honest start works afterwards. On any kernel: drivers are started and
-# killed CYCLES times, and nothing piles up.
+# Allocations fail, one after the other in each call of a driver, then at random under
+# the real drivers and their traffic. Each gives an error or a lost packet, and an honest
+# start works afterwards.
 . tests/vm/guest/disk_lib.sh
 . tests/vm/guest/hostile_lib.sh
-cycles=$1
+. tests/vm/guest/honest_lib.sh
 edu=0000:00:14.0
 ahci=0000:00:18.0
 debugfs=/sys/kernel/debug
@@ -21,32 +19,25 @@ require 'a peer' setup_peer
 
 # --- Allocations that fail ----------------------------------------------------
 
-set_faults() { # NAME VALUE, for slabs and for pages
+set_faults() { # NAME VALUE, for slabs, pages, and copies from and to user space
     local kind
-    for kind in failslab fail_page_alloc; do
+    for kind in failslab fail_page_alloc fail_usercopy; do
         [ ! -e $debugfs/$kind/"$1" ] || echo "$2" >$debugfs/$kind/"$1"
     done
 }
 no_faults() { set_faults probability 0; }
+below() { # START END: only if a function of that memory is behind it
+    set_faults require-start "$1"
+    set_faults require-end "$2"
+}
 # faults_in MODULE PERCENT: allocations fail that a function of the module is behind.
 faults_in() {
     local start size
     start=$(cat "/sys/module/$1/sections/.text")
     size=$(cat "/sys/module/$1/coresize")
-    set_faults require-start "$((start))"
-    set_faults require-end "$((start + size))"
-    set_faults probability "$2"
-}
-honest_net() { # NAME
-    start_driver && up_udn0 && wait_reachable || { fail "$1: e1000 works" "$(cat /tmp/driver-$bdf.err)"; return; }
-    check_eq "$1: ping, lost of 100" "$(lost -c 100 -i 0.02 10.0.0.2)" 0
-    stop_driver
-}
-honest_disk() { # NAME
-    check "$1: ahci starts" start_disk ahci $ahci
-    wait_for 20 test -b /dev/udb0
-    check "$1: written and verified" verify /dev/udb0 io_uring 8 2M --direct=1
-    stop_driver $ahci
+    below "$start" "$(printf '0x%x' $((start + size)))"
+    echo "$2" >$debugfs/failslab/probability
+    echo "$2" >$debugfs/fail_page_alloc/probability
 }
 # starts MODULE DRIVER BDF: ten starts, in which one allocation in ten fails. Each is
 # ready in the end or has failed with one line.
@@ -54,6 +45,7 @@ starts() {
     local n ready=0 refused=0 other=0
     for ((n = 0; n < 10; n++)); do
         faults_in "$1" 10
+        echo 5 >$debugfs/fail_usercopy/probability
         "$udrv" run "$2" "$3" >/tmp/start.out 2>/tmp/start.err &
         wait_for 20 eval "grep -q ready /tmp/start.out || not alive $!"
         if grep -q ready /tmp/start.out; then
@@ -72,105 +64,56 @@ starts() {
     check_nothing_left "$3"
 }
 
-if debug_kernel; then
-    for kind in failslab fail_page_alloc fail_usercopy; do
-        echo 0 >$debugfs/$kind/verbose
-        echo -1 >$debugfs/$kind/times
-    done
-    set_faults ignore-gfp-wait 0
-    set_faults min-order 0
-    set_faults stacktrace-depth 64
-    for pair in "$edu none" "$bdf net" "$ahci blk"; do
-        read -r dev kind <<<"$pair"
-        phase "each allocation of each call, $dev"
-        timeout 2000 "$helpers/faults" "$dev" "$kind" >/tmp/faults 2>&1
-        probed "$dev" /tmp/faults $?
-        check_nothing_left "$dev"
-    done
-    check 'edu works' "$udrv" run edu $edu
-    honest_net 'after the calls'
-    honest_disk 'after the calls'
+set_faults verbose 0
+set_faults times -1
+set_faults ignore-gfp-wait 0
+set_faults min-order 0
+below 0xffffffffa0000000 0xffffffffff000000 # the modules, all of them
+for pair in "$edu none" "$bdf net" "$ahci blk"; do
+    read -r dev kind <<<"$pair"
+    phase "each allocation of each call, $dev"
+    timeout 2000 "$helpers/faults" "$dev" "$kind" >/tmp/faults 2>&1
+    probed "$dev" /tmp/faults $?
+    check_nothing_left "$dev"
+done
+check 'edu works' "$udrv" run edu $edu
+honest_net 'after the calls'
+honest_disk 'after the calls'
 
-    phase 'starts of the real drivers'
-    starts udrv e1000 $bdf
-    starts udrv_net e1000 $bdf
-    starts udrv ahci $ahci
-    starts udrv_blk ahci $ahci
-    honest_net 'after the starts'
-    honest_disk 'after the starts'
+phase 'starts of the real drivers'
+starts udrv e1000 $bdf
+starts udrv_net e1000 $bdf
+starts udrv ahci $ahci
+starts udrv_blk ahci $ahci
+honest_net 'after the starts'
+honest_disk 'after the starts'
 
-    phase 'traffic'
-    require 'e1000 starts' start_driver
-    require 'link' up_udn0
-    require 'answers' wait_reachable
-    for module in udrv_net udrv; do
-        faults_in $module 20
-        ping -q -c 500 -i 0.005 -s 8000 -W 1 10.0.0.2 2>&1 | grep transmitted
-        check 'ip does not hang' timeout 60 ip link set udn0 down
-        timeout 60 ip link set udn0 up
-        ethtool -S udn0 >/tmp/out 2>&1
-        no_faults
-        check "$module: it is the same driver" alive "${driver_pid[$bdf]}"
-        check "$module: and answers" wait_reachable
-        check_eq "$module: lost of 100 afterwards" "$(lost -c 100 -i 0.02 10.0.0.2)" 0
-    done
-    check 'e1000 ends well' stop_driver
-    require 'ahci starts' start_disk ahci $ahci
-    for module in udrv_blk udrv; do
-        faults_in $module 20
-        timeout 300 fio --name=f --filename=/dev/udb0 --ioengine=io_uring --iodepth=8 --rw=randrw --bs=64k \
-            --size=16m --io_size=8m --direct=1 --continue_on_error=all 2>&1 | grep -E 'err=|total'
-        no_faults
-        check "$module: it is the same driver" alive "${driver_pid[$ahci]}"
-        check "$module: and works" verify /dev/udb0 io_uring 8 2M --direct=1
-    done
-    check 'ahci ends well' stop_driver $ahci
-fi
-
-# --- Starts and kills --------------------------------------------------------------
-
-pins() { awk '/^nr_foll_pin_/ { n += $1 ~ /acquired/ ? $2 : -$2 } END { print n }' /proc/vmstat; }
-slab_kib() { awk '/^SUnreclaim:/ { print $2 }' /proc/meminfo; }
-available_kib() { awk '/^MemAvailable:/ { print $2 }' /proc/meminfo; }
-files() { cut -f1 /proc/sys/fs/file-nr; }
-# What a mapping of a device takes in DMA-API debugging: exact, where there is that.
-dma_entries() { cat $debugfs/dma-api/num_free_entries 2>/dev/null || echo 0; }
-settle() {
-    drop_caches
-    sleep 2
-    drop_caches
-}
-cycle() { # COUNT READY DRIVER BDF
-    "$helpers/start_kill" "$1" $RANDOM "$2" "$udrv" run "$3" "$4" >/tmp/cycles 2>/tmp/cycles.err
-    probed "$3" /tmp/cycles $?
-    grep -v 'info:' /tmp/cycles.err
-    check_nothing_left "$4"
-}
-all_cycles() { # COUNT
-    cycle "$1" 'all good' edu $edu
-    cycle "$1" ready e1000 $bdf
-    cycle "$1" ready ahci $ahci
-}
-phase 'a few starts and kills, to warm up'
-all_cycles 10
-settle
-slab=$(slab_kib)
-available=$(available_kib)
-files=$(files)
-entries=$(dma_entries)
-phase "$cycles starts and kills of each driver"
-all_cycles "$cycles"
-settle
-check_eq 'pins not given back' "$(pins)" 0
-check_eq 'free entries of DMA-API debugging' "$(dma_entries)" "$entries"
-check_le "open files, $files before" "$(files)" $((files + 16))
-# What a debug kernel keeps is its own.
-room=2048
-! debug_kernel || room=65536
-check_le "slabs, KiB, $slab before" "$(slab_kib)" $((slab + room))
-check_ge "free memory, KiB, $available before" "$(available_kib)" $((available - 4 * room))
-honest_net 'after the cycles'
-honest_disk 'after the cycles'
+phase 'traffic'
+require 'e1000 starts' start_driver
+require 'link' up_udn0
+require 'answers' wait_reachable
+for module in udrv_net udrv; do
+    faults_in $module 20
+    ping -q -c 500 -i 0.005 -s 8000 -W 1 10.0.0.2 2>&1 | grep transmitted
+    check 'ip does not hang' timeout 60 ip link set udn0 down
+    timeout 60 ip link set udn0 up
+    ethtool -S udn0 >/tmp/out 2>&1
+    no_faults
+    check "$module: it is the same driver" alive "${driver_pid[$bdf]}"
+    check "$module: and answers" wait_reachable
+    check_eq "$module: lost of 100 afterwards" "$(lost -c 100 -i 0.02 10.0.0.2)" 0
+done
+check 'e1000 ends well' stop_driver
+require 'ahci starts' start_disk ahci $ahci
+for module in udrv_blk udrv; do
+    faults_in $module 20
+    timeout 300 fio --name=f --filename=/dev/udb0 --ioengine=io_uring --iodepth=8 --rw=randrw --bs=64k \
+        --size=16m --io_size=8m --direct=1 --continue_on_error=all 2>&1 | grep -E 'err=|total'
+    no_faults
+    check "$module: it is the same driver" alive "${driver_pid[$ahci]}"
+    check "$module: and works" verify /dev/udb0 io_uring 8 2M --direct=1
+done
+check 'ahci ends well' stop_driver $ahci
 for dev in $bdf $edu $ahci; do
     "$udrv" unbind --force "$dev"
 done

@@ -39,7 +39,6 @@ int fail_nth = -1;
 void arm(unsigned nth) {
     const std::string text = std::to_string(nth);
     if (::pwrite(fail_nth, text.data(), text.size(), 0) < 0) {
-        // Not read, so not disarmed either: it was this very write that failed.
         std::perror("fail-nth");
         std::exit(1);
     }
@@ -47,12 +46,19 @@ void arm(unsigned nth) {
 /// True if the failure has happened. None happens from now on.
 bool disarm() {
     std::array<char, 16> text{};
-    // If reading fails, or writing, the failure was still to come, and now it has.
-    const bool hit = ::pread(fail_nth, text.data(), text.size() - 1, 0) > 0 && text[0] == '0';
-    while (!hit && ::pwrite(fail_nth, "0", 1, 0) < 0) {
-    }
-    return hit;
+    (void)::pread(fail_nth, text.data(), text.size() - 1, 0);
+    (void)::pwrite(fail_nth, "0", 1, 0);
+    return text[0] == '0';
 }
+/// How far a function of udrv may be from an allocation that fails: some of the kernel's
+/// own functions do not bear what is far from them.
+void reach(int depth) {
+    for (const char* kind : {"failslab", "fail_page_alloc", "fail_usercopy"}) {
+        std::ofstream(fmt::format("/sys/kernel/debug/{}/stacktrace-depth", kind)) << depth;
+    }
+}
+constexpr int near = 10;
+constexpr int far = 32;
 
 std::string attribute(const std::string& name) {
     std::ifstream file("/sys/bus/pci/devices/" + bdf + "/udrv/" + name);
@@ -74,6 +80,7 @@ long write_sysfs(const char* name, const std::string& text) {
 struct Session {
     int fd = -1;
     int irq = -1;
+    void* at = MAP_FAILED;
     udrv_info info{};
     udrv_irq_setup irqs{};
     udrv_coherent block{};
@@ -136,18 +143,17 @@ struct Session {
         request.arg = reinterpret_cast<std::uintptr_t>(argument);
         return ::ioctl(fd, UDRV_IOC_ATTACH, &request);
     }
-    /// Maps a page, looks at it, unmaps it. A look that finds no memory is tried again by
-    /// the processor.
-    [[nodiscard]] long map(std::uint64_t offset) const {
-        void* at =
-            ::mmap(nullptr, page_bytes, PROT_READ, MAP_SHARED, fd, static_cast<off_t>(offset));
+    /// Maps a page and looks at it. A look that finds no memory is tried again by the
+    /// processor.
+    [[nodiscard]] long map(std::uint64_t offset) {
+        at = ::mmap(nullptr, page_bytes, PROT_READ, MAP_SHARED, fd, static_cast<off_t>(offset));
         if (at == MAP_FAILED) {
             return -1;
         }
         (void)*static_cast<const volatile std::uint32_t*>(at);
-        return ::munmap(at, page_bytes);
+        return 0;
     }
-    [[nodiscard]] long map_registers() const {
+    [[nodiscard]] long map_registers() {
         for (std::uint32_t n = 0; n < UDRV_NR_BARS; n++) {
             if ((info.bars[n].flags & UDRV_BAR_MEM) != 0) {
                 return map(UDRV_MMAP_BAR(n));
@@ -156,6 +162,10 @@ struct Session {
         return -1;
     }
     void close() {
+        if (at != MAP_FAILED) {
+            ::munmap(at, page_bytes);
+            at = MAP_FAILED;
+        }
         for (int* file : {&irq, &fd}) {
             if (*file >= 0) {
                 ::close(*file);
@@ -228,12 +238,14 @@ long everything(Session& s) {
 }
 
 void binding() {
+    reach(near); // ACPI and the driver core
     all_failures(
         "bind", [](Session&) { return write_sysfs("unbind", bdf), 0; },
         [](Session&) { return write_sysfs("bind", bdf); });
     all_failures(
         "unbind", [](Session&) { return write_sysfs("bind", bdf), 0; },
         [](Session&) { return write_sysfs("unbind", bdf); });
+    reach(far);
     (void)rebind();
 }
 void core() {
@@ -241,8 +253,10 @@ void core() {
         "open", [](Session&) { return 0; }, [](Session& s) { return s.open(); });
     all_failures(
         "info", [](Session& s) { return s.open(); }, [](Session& s) { return s.ask(); });
+    reach(near); // the folder of an interrupt in /proc
     all_failures(
         "irq setup", [](Session& s) { return s.open(); }, [](Session& s) { return s.setup(); });
+    reach(far);
     all_failures("irq open", ready, [](Session& s) { return s.open_irq(); });
     all_failures("irq path", ready, [](Session& s) {
         return s.irq = ::open(fmt::format("/proc/irq/{}/irq", s.irqs.line[0]).c_str(),
