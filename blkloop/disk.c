@@ -55,7 +55,8 @@ static void udrv_disk_add_work(struct work_struct *work)
 {
 	struct udrv_disk *d = container_of(work, struct udrv_disk, add);
 
-	if (!d->added)		/* a successor attached while this was reading already */
+	/* Once: not while a predecessor is at it, and not again if the kernel failed. */
+	if (!d->added && !d->gd->major)
 		d->added = !device_add_disk(d->dev, d->gd, NULL);
 }
 

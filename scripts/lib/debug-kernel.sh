@@ -18,11 +18,11 @@ kernel_build_debug() {
     done
     series=$(kernel_default | cut -d. -f1,2)
     kernel_fetch "$dir" "linux-source-$series"
-    cd "$dir"
+    cd "$dir" || return
     tar -xf "root/usr/src/linux-source-$series.tar.xz"
     rm -r root
     source=$dir/linux-source-$series
-    cd "$source"
+    cd "$source" || return
     # Failures only below certain functions: Linux 6.1 has this for x86, but does not
     # offer it, as later kernels do; and here it also holds for /proc/<pid>/fail-nth.
     sed -i '/^config FAULT_INJECTION_STACKTRACE_FILTER/,/^config/{/depends on !X86_64/d}' lib/Kconfig.debug
@@ -40,7 +40,7 @@ kernel_build_debug() {
     cp arch/x86/boot/bzImage "$dir/vmlinux"
     cp .config "$dir/config"
     kernel_debug_headers "$dir/build"
-    cd "$dir"
+    cd "$dir" || return
     rm -r "$source"
     kernel_initrd "$dir" "$release"
 }

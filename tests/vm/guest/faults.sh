@@ -39,13 +39,13 @@ faults_in() {
     echo "$2" >$debugfs/failslab/probability
     echo "$2" >$debugfs/fail_page_alloc/probability
 }
-# starts MODULE DRIVER BDF: ten starts, in which one allocation in ten fails. Each is
-# ready in the end or has failed with one line.
+# starts MODULE DRIVER BDF PERCENT: ten starts, in which that many allocations fail. Each
+# is ready in the end or has failed with one line.
 starts() {
     local n ready=0 refused=0 other=0
     for ((n = 0; n < 10; n++)); do
-        faults_in "$1" 10
-        echo 5 >$debugfs/fail_usercopy/probability
+        faults_in "$1" "$4"
+        echo 2 >$debugfs/fail_usercopy/probability
         "$udrv" run "$2" "$3" >/tmp/start.out 2>/tmp/start.err &
         wait_for 20 eval "grep -q ready /tmp/start.out || not alive $!"
         if grep -q ready /tmp/start.out; then
@@ -57,7 +57,7 @@ starts() {
             head -n 3 /tmp/start.err
         fi
         no_faults
-        kill -9 $!
+        kill -9 $! 2>/dev/null
         { wait $!; } 2>/dev/null
     done
     check_eq "$1: starts of $2: $ready ready, $refused refused, neither" $other 0
@@ -81,10 +81,15 @@ honest_net 'after the calls'
 honest_disk 'after the calls'
 
 phase 'starts of the real drivers'
-starts udrv e1000 $bdf
-starts udrv_net e1000 $bdf
-starts udrv ahci $ahci
-starts udrv_blk ahci $ahci
+set_faults stacktrace-depth 10 # what is further away is the kernel's own, and warns
+starts udrv e1000 $bdf 2
+starts udrv_net e1000 $bdf 10
+starts udrv ahci $ahci 2
+starts udrv_blk ahci $ahci 10
+set_faults stacktrace-depth 32
+# A disk that could not be shown is not tried again.
+"$udrv" unbind --force $ahci
+require "bind $ahci" bind_device $ahci
 honest_net 'after the starts'
 honest_disk 'after the starts'
 
