@@ -55,7 +55,7 @@ static void udrv_disk_add_work(struct work_struct *work)
 {
 	struct udrv_disk *d = container_of(work, struct udrv_disk, add);
 
-	/* Once: not while a predecessor is at it, and not again if the kernel failed. */
+	/* Once, even if a successor attached meanwhile, or if the kernel failed. */
 	if (!d->added && !d->gd->major)
 		d->added = !device_add_disk(d->dev, d->gd, NULL);
 }
