@@ -60,7 +60,8 @@ static void udrv_disk_add_work(struct work_struct *work)
 {
 	struct udrv_disk *d = container_of(work, struct udrv_disk, add);
 
-	if (!d->added)		/* each driver that attaches asks for it */
+	/* Each driver that attaches asks for it: once, even if the kernel failed. */
+	if (!d->added && !d->gd->major)
 		d->added = !device_add_disk(d->dev, d->gd, NULL);
 }
 

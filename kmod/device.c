@@ -148,7 +148,7 @@ static int udrv_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		.mode = 0600, .parent = &pdev->dev,
 		.fops = &udrv_session_fops,
 	};
-	ret = misc_register(&udev->misc);
+	ret = udev->misc.name && udev->misc.nodename ? misc_register(&udev->misc) : -ENOMEM;
 	if (!ret)
 		return 0;
 	pci_release_regions(pdev);

@@ -90,23 +90,25 @@ int udrv_dma_coherent(struct udrv_session *s, void *argp)
 	if (!r)
 		return -ENOMEM;
 	arg->len_bytes = PAGE_ALIGN(arg->len_bytes);
-	r->nr_pages = arg->len_bytes >> PAGE_SHIFT;
 	r->dir = DMA_BIDIRECTIONAL;
-	ret = udrv_charge(s, r->nr_pages);
-	if (ret) {
-		kfree(r);
-		return ret;
-	}
+	ret = udrv_charge(s, arg->len_bytes >> PAGE_SHIFT);
+	if (ret)
+		goto err;
+	r->nr_pages = arg->len_bytes >> PAGE_SHIFT;
 	r->coherent = dma_alloc_pages(&s->udev->pdev->dev, arg->len_bytes, &r->dma_addr, r->dir,
 				      GFP_KERNEL | __GFP_NOWARN);
-	ret = r->coherent ? udrv_region_enter(s, r, &arg->handle) : -ENOMEM;
-	if (ret) {
-		udrv_region_free(s, r);
-		return ret;
-	}
+	/* It is never an error address, but DMA-API debugging wants to be asked. */
+	ret = r->coherent && !dma_mapping_error(&s->udev->pdev->dev, r->dma_addr) ?
+	      udrv_region_enter(s, r, &arg->handle) : -ENOMEM;
+	if (ret)
+		goto err;
 	memset(page_address(r->coherent), 0, arg->len_bytes);	/* not mapped before we return */
 	arg->dma_addr = r->dma_addr;
 	return 0;
+
+err:
+	udrv_region_free(s, r);
+	return ret;
 }
 
 /* The page frames of a coherent block, 0 if there is none. The session is live. */

@@ -10,6 +10,9 @@ kernel_boot_modules=(virtio_pci 9pnet_virtio 9p overlay virtio_console)
 # Raised whenever what a cached kernel consists of changes.
 kernel_layout=1
 
+# shellcheck source=scripts/lib/debug-kernel.sh
+. "$UDRV_ROOT/scripts/lib/debug-kernel.sh"
+
 # The kernel that the installed linux-headers-amd64 is for.
 kernel_default() {
     local version
@@ -19,13 +22,14 @@ kernel_default() {
     printf '%s\n' "${version#linux-headers-}"
 }
 
-# kernel_resolve [VERSION]: a whole version as it is; the newest of a series; or,
-# without one, the default. What the cache has goes before what is newer.
+# kernel_resolve [VERSION]: a whole version as it is; the newest of a series; `debug`;
+# or, without one, the default. What the cache has goes before what is newer.
 kernel_resolve() {
     local version found
     case ${1:-} in
     '') kernel_default; return ;;
-    *-amd64) printf '%s\n' "$1"; return ;;
+    *-amd64 | debug-*) printf '%s\n' "$1"; return ;;
+    debug) kernel_debug_name; return ;;
     esac
     version=${1//./\\.}
     found=$(find "$UDRV_CACHE/kernels" -mindepth 1 -maxdepth 1 -printf '%f\n' 2>/dev/null |
@@ -60,7 +64,7 @@ kernel_unpacked() {
             "$builder" "$version" "$tmp" "$dir" >&2 8>&- &
             if ! wait $!; then
                 rm -rf "$tmp"
-                die "cannot prepare $name/$version: is it in this machine's package sources?"
+                die "cannot prepare $name/$version: see above; is it in this machine's package sources?"
             fi
             echo "$kernel_layout" >"$tmp/layout"
             chmod 755 "$tmp"
@@ -76,11 +80,19 @@ kernel_unpacked() {
 #   vmlinux          uncompressed: unpacking it in an emulated CPU costs seconds
 #   initrd           busybox and kernel_boot_modules
 #   lib/modules/VERSION, config
-kernel_ensure() { kernel_unpacked kernels "$1" kernel_build; }
+#   build            of a debug kernel: what modules are built against
+kernel_ensure() {
+    case $1 in
+    debug-*) kernel_unpacked kernels "$1" kernel_build_debug ;;
+    *) kernel_unpacked kernels "$1" kernel_build ;;
+    esac
+}
 
 # kernel_headers VERSION: prints the folder to build modules against.
 kernel_headers() {
-    if [ -e "/usr/src/linux-headers-$1/Makefile" ]; then
+    if [[ $1 = debug-* ]]; then
+        printf '%s/build\n' "$(kernel_ensure "$1")"
+    elif [ -e "/usr/src/linux-headers-$1/Makefile" ]; then
         printf '%s\n' "/usr/src/linux-headers-$1"
     else
         local dir
@@ -148,7 +160,7 @@ kernel_fetch() {
 }
 
 kernel_build() {
-    local version=$1 dir=$2 image module unpacked
+    local version=$1 dir=$2 image
     kernel_fetch "$dir" "linux-image-$version" "linux-image-$version-unsigned"
 
     mkdir lib
@@ -161,6 +173,13 @@ kernel_build() {
     rm -r root
     depmod -b "$dir" "$version"
 
+    kernel_initrd "$dir" "$version"
+}
+
+# kernel_initrd DIR VERSION: makes DIR/initrd of what DIR/lib/modules has.
+kernel_initrd() {
+    local dir=$1 version=$2 module unpacked
+    cd "$dir" || return
     # The initramfs is not compressed: loading it costs less than unpacking it.
     mkdir -p initrd.d/{bin,modules,lab,newroot}
     cp "$(busybox_static)" initrd.d/bin/busybox

@@ -16,6 +16,7 @@ guest() {
         shift
     done
     shift
+    [ "${UDRV_KERNEL:-}" != debug ] || timeout=$((timeout * 6))
     echo "=== $title"
     scripts/vm --timeout "$timeout" --env UDRV_BUILD="$build" "${options[@]}" -- \
         bash "tests/vm/guest/$1" "${@:2}" || status=$?

@@ -20,7 +20,7 @@ insmod "$build/modules/udrv_blk.ko" recovery_window_s=3000
 require 'bind the network card' bind_device $bdf
 require 'bind the disks' bind_device $disk_bdf
 require 'the network driver' start_driver
-require 'the disk driver' start_disk ahci $disk_bdf
+require 'the disk driver' run_driver ahci $disk_bdf
 require 'a peer' setup_peer
 require 'link' up_udn0
 require 'answers' wait_reachable
@@ -36,7 +36,7 @@ phase "$kills kills"
 flowed=0 held=0 pages=0 changed=0 packets=$(received)
 for ((n = 0; n < kills; n++)); do
     if [ $n -gt 0 ]; then
-        start_driver && start_disk ahci $disk_bdf || break
+        start_driver && run_driver ahci $disk_bdf || break
     fi
     wait_for 60 moved "$(received)" "$(sectors_read)" && flowed=$((flowed + 1))
     kill -KILL "${driver_pid[$bdf]}" "${driver_pid[$disk_bdf]}"
@@ -54,7 +54,7 @@ check_eq "of $pages pages that were taken, changed" $changed 0
 check_eq 'pages that changed while they were free' "$(corruptions)" 0
 echo "$packets packets"
 kill $blaster
-require 'the disk driver' start_disk ahci $disk_bdf
+require 'the disk driver' run_driver ahci $disk_bdf
 kill -INT $reads
 wait $reads
 check 'no read failed' grep -q 'err= 0' /tmp/fio

@@ -43,15 +43,18 @@ require() {
     [ "$failures" = "$before" ] || summary
 }
 summary() {
+    ! debug_kernel || check_debug_kernel
     echo "$((checks - failures)) of $checks checks passed"
     [ "$failures" = 0 ] && [ "$checks" -gt 0 ]
     exit
 }
 
 # wait_for SECONDS COMMAND...: seconds of an idle host; a busy one gets three times as
-# many, since no test is about the time.
+# many, since no test is about the time, and a debug kernel twelve times.
 wait_for() {
-    local end=$((SECONDS + 3 * $1 + 1))
+    local end
+    debug_kernel && end=12 || end=3
+    end=$((SECONDS + end * $1 + 1))
     shift
     until "$@" >/dev/null 2>&1; do
         [ $SECONDS -lt $end ] || return 1
@@ -75,6 +78,30 @@ check_quiet_kernel() {
     [ -z "$new" ] && ok "$1" || fail "$1" "the kernel said: $(head -n 3 <<<"$new" | tr '\n' '|')"
     mark_kernel_log
 }
+
+# --- Debug kernel (scripts/debug-kernel) ------------------------------------
+
+kmemleak=/sys/kernel/debug/kmemleak
+debug_kernel() { [ -e $kmemleak ]; }
+# What it found. It also looks for leaks, twice, since an object that is only just in
+# somebody's register looks lost; and at none younger than 5 s.
+check_debug_kernel() {
+    local errors=/sys/kernel/debug/dma-api/error_count
+    phase 'what the debug kernel found'
+    check_eq 'debug kernel: splats' "$(dmesg | grep -E \
+        'BUG:|WARNING:|KASAN|UBSAN|ODEBUG|possible .*lock|inconsistent lock|DMA-API: .*(device driver|error)' |
+        head -n 5)" ''
+    check_eq 'debug kernel: DMA errors' "$(cat $errors)" 0
+    sleep 6
+    echo scan >$kmemleak
+    echo scan >$kmemleak
+    leaks >/tmp/leaks
+    check_eq 'debug kernel: leaks' "$(grep -c '^  comm' /tmp/leaks)" 0
+    head -n 40 /tmp/leaks
+}
+# Not those of the boot and of ACPI: this kernel does not look into ACPI's memory. (Of
+# unloaded modules a leak has addresses only, so it is no use to look for their names.)
+leaks() { awk -v RS='unreferenced object ' 'NR > 1 && !/comm "swapper\// && !/ acpi_/' $kmemleak; }
 
 # --- udrv -------------------------------------------------------------------
 

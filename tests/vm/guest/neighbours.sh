@@ -50,7 +50,7 @@ for trust in trusted untrusted; do
     fi
     check_nothing_left $disk_bdf
 
-    require 'the honest driver' start_disk ahci $disk_bdf
+    require 'the honest driver' run_driver ahci $disk_bdf
     check 'a megabyte to the middle of a page and back' timeout 60 "$helpers/page_ends" large /dev/udb0 65536
     check 'honest: writes of all sizes read back' verify /dev/udb0 libaio 16 16m --direct=1
     check 'the driver ends' stop_driver $disk_bdf

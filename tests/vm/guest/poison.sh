@@ -59,7 +59,7 @@ touch /tmp/enough
 kill -TERM "$(attr owner $disk_bdf)"
 wait $loop
 check_nothing_left $disk_bdf
-require 'the honest driver' start_disk ahci $disk_bdf
+require 'the honest driver' run_driver ahci $disk_bdf
 check 'reads the very block' dd if=/dev/udb0 of=/dev/null bs=512 skip=$poison count=1 iflag=direct
 check 'and ends' stop_driver $disk_bdf
 check_eq 'other kernel messages' "$(other_messages 'I/O error, dev udb0|no IOMMU|udb0: |callbacks suppressed')" ''

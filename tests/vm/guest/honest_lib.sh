@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash disable=SC2154
+# Whether the real drivers work, in the guest. Source it after disk_lib.sh. Needs a peer.
+
+honest_net() { # NAME
+    start_driver && up_udn0 && wait_reachable || { fail "$1: e1000 works" "$(cat /tmp/driver-$bdf.err)"; return; }
+    check_eq "$1: ping, lost of 100" "$(lost -c 100 -i 0.02 10.0.0.2)" 0
+    stop_driver
+}
+honest_disk() { # NAME
+    check "$1: ahci starts" run_driver ahci $ahci
+    wait_for 20 test -b /dev/udb0
+    check "$1: written and verified" verify /dev/udb0 io_uring 8 2M --direct=1
+    stop_driver $ahci
+}

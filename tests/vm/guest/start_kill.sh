@@ -1,0 +1,65 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# usage: start_kill.sh CYCLES
+# Drivers are started and killed CYCLES times, and nothing piles up.
+. tests/vm/guest/disk_lib.sh
+. tests/vm/guest/hostile_lib.sh
+. tests/vm/guest/honest_lib.sh
+cycles=$1
+edu=0000:00:14.0
+ahci=0000:00:18.0
+
+load_modules
+insmod "$build/modules/udrv_blk.ko" recovery_window_s=1
+for dev in $bdf $edu $ahci; do
+    require "bind $dev" bind_device "$dev"
+done
+require 'a peer' setup_peer
+
+pins() { awk '/^nr_foll_pin_/ { n += $1 ~ /acquired/ ? $2 : -$2 } END { print n }' /proc/vmstat; }
+slab_kib() { awk '/^SUnreclaim:/ { print $2 }' /proc/meminfo; }
+available_kib() { awk '/^MemAvailable:/ { print $2 }' /proc/meminfo; }
+files() { cut -f1 /proc/sys/fs/file-nr; }
+# What a mapping of a device takes in DMA-API debugging: exact, where there is that.
+dma_entries() { cat /sys/kernel/debug/dma-api/num_free_entries 2>/dev/null || echo 0; }
+settle() {
+    drop_caches
+    sleep 2
+    drop_caches
+}
+cycle() { # COUNT READY DRIVER BDF
+    "$helpers/start_kill" "$1" $RANDOM "$2" "$udrv" run "$3" "$4" >/tmp/cycles 2>/tmp/cycles.err
+    probed "$3" /tmp/cycles $?
+    grep -v 'info:' /tmp/cycles.err
+    check_nothing_left "$4"
+}
+all_cycles() { # COUNT
+    cycle "$1" 'all good' edu $edu
+    cycle "$1" ready e1000 $bdf
+    cycle "$1" ready ahci $ahci
+}
+phase 'a few starts and kills, to warm up'
+all_cycles 10
+settle
+slab=$(slab_kib)
+available=$(available_kib)
+files=$(files)
+entries=$(dma_entries)
+phase "$cycles starts and kills of each driver"
+all_cycles "$cycles"
+settle
+check_eq 'pins not given back' "$(pins)" 0
+check_eq 'free entries of DMA-API debugging' "$(dma_entries)" "$entries"
+check_le "open files, $files before" "$(files)" $((files + 16))
+# What a debug kernel keeps is its own.
+room=2048
+! debug_kernel || room=65536
+check_le "slabs, KiB, $slab before" "$(slab_kib)" $((slab + room))
+check_ge "free memory, KiB, $available before" "$(available_kib)" $((available - 4 * room))
+honest_net 'after the cycles'
+honest_disk 'after the cycles'
+for dev in $bdf $edu $ahci; do
+    "$udrv" unbind --force "$dev"
+done
+check 'rmmod' rmmod udrv_net udrv_blk udrv
+summary
