@@ -81,7 +81,7 @@ honest_net 'after the calls'
 honest_disk 'after the calls'
 
 phase 'starts of the real drivers'
-set_faults stacktrace-depth 10 # what is further away is the kernel's own, and warns
+set_faults stacktrace-depth 8 # what is further away is the kernel's own, and warns
 starts udrv e1000 $bdf 2
 starts udrv_net e1000 $bdf 10
 starts udrv ahci $ahci 2

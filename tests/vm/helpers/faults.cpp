@@ -57,7 +57,7 @@ void reach(int depth) {
         std::ofstream(fmt::format("/sys/kernel/debug/{}/stacktrace-depth", kind)) << depth;
     }
 }
-constexpr int near = 10;
+constexpr int near = 8;
 constexpr int far = 32;
 
 std::string attribute(const std::string& name) {
