@@ -76,9 +76,9 @@ ip link set udn0 mtu 1500
 
 phase 'a stopped driver'
 kill -STOP "${driver_pid[$bdf]}"
-check 'ip link does not hang' timeout 5 ip link set udn0 mtu 1400
-check 'ethtool does not hang' timeout 5 ethtool udn0
-check 'down and up do not hang' timeout 5 sh -c 'ip link set udn0 down; ip link set udn0 up'
+check 'ip link does not hang' timeout 20 ip link set udn0 mtu 1400
+check 'ethtool does not hang' timeout 20 ethtool udn0
+check 'down and up do not hang' timeout 20 sh -c 'ip link set udn0 down; ip link set udn0 up'
 ip link set udn0 mtu 1500
 kill -CONT "${driver_pid[$bdf]}"
 check 'it goes on' wait_reachable
