@@ -59,18 +59,19 @@ static blk_status_t udrv_blk_queue_rq(struct blk_mq_hw_ctx *hctx,
 	struct udrv_blk_cmd *cmd = blk_mq_rq_to_pdu(rq);
 	u32 op = (__force u32)req_op(rq);
 	struct req_iterator iter;
-	unsigned long flags;
 	struct bio_vec bv;
 	int nr = 0;
 
-	if (READ_ONCE(d->failed) || (op > UDRV_BLK_DISCARD && req_op(rq) != REQ_OP_WRITE_ZEROES))
-		return BLK_STS_IOERR;
 	/* Kept while it is put back and handed out again: a request that kills drivers ends. */
 	if (!(rq->rq_flags & RQF_DONTPREP))
 		cmd->deaths = 0;
-	else if (cmd->deaths >= UDRV_BLK_MAX_DEATHS)
-		return BLK_STS_IOERR;
 	rq->rq_flags |= RQF_DONTPREP;
+	if (READ_ONCE(d->failed) || cmd->deaths >= UDRV_BLK_MAX_DEATHS ||
+	    (op > UDRV_BLK_DISCARD && req_op(rq) != REQ_OP_WRITE_ZEROES))
+		return BLK_STS_IOERR;
+	/* Which of them it is shows when they go one by one: the others are not to end with it. */
+	if (READ_ONCE(d->alone) && d->submission.index != READ_ONCE(d->completion.index))
+		return BLK_STS_RESOURCE;
 	cmd->nr_sg = 0;
 	/* What the device does not write must not show what was there before. */
 	if (op == UDRV_BLK_READ && d->blk->port.udev->pdev->untrusted)
@@ -84,14 +85,15 @@ static blk_status_t udrv_blk_queue_rq(struct blk_mq_hw_ctx *hctx,
 			return BLK_STS_RESOURCE;
 	}
 	blk_mq_start_request(rq);
-	spin_lock_irqsave(&d->lock, flags);
+	spin_lock_irq(&d->lock);
+	d->alone -= d->alone > 0;
 	d->rqs[rq->tag] = rq;
 	d->generations[rq->tag] = ++d->generation;
 	udrv_blk_fill_slot(d, rq, nr);
 	*udrv_ring_entry(&d->submission, struct udrv_blk_submission, d->submission.index++) =
 		(struct udrv_blk_submission){ rq->tag, d->generation };
 	udrv_ring_produced(&d->submission);
-	spin_unlock_irqrestore(&d->lock, flags);
+	spin_unlock_irq(&d->lock);
 	if (bd->last)
 		udrv_blk_commit_rqs(hctx);
 	return BLK_STS_OK;
@@ -137,10 +139,9 @@ bool udrv_blk_reap(struct udrv_disk *d)
 	struct request *done[UDRV_BLK_REAP_BATCH];
 	u32 status[UDRV_BLK_REAP_BATCH];
 	struct udrv_blk_completion c;
-	unsigned long flags;
 	int waiting, i, n = 0;
 
-	spin_lock_irqsave(&d->lock, flags);
+	spin_lock_irq(&d->lock);
 	waiting = d->attached ? udrv_ring_waiting(&d->completion) : 0;
 	for (; n < waiting && n < UDRV_BLK_REAP_BATCH; n++, d->completion.index++) {
 		udrv_copy_once(&c, udrv_ring_entry(&d->completion, struct udrv_blk_completion,
@@ -154,7 +155,7 @@ bool udrv_blk_reap(struct udrv_disk *d)
 		udrv_violation(d->blk->session, "completion of a request it does not have");
 	else if (n)
 		udrv_ring_consumed(&d->completion);
-	spin_unlock_irqrestore(&d->lock, flags);
+	spin_unlock_irq(&d->lock);
 	for (i = 0; i < n; i++) {
 		udrv_blk_unmap(d, done[i]);
 		blk_mq_end_request(done[i], udrv_blk_status[status[i]]);
@@ -169,12 +170,11 @@ bool udrv_blk_reap(struct udrv_disk *d)
 void udrv_blk_take_back(struct udrv_disk *d, bool quiet)
 {
 	struct sg_page_iter iter;
-	u32 tag;
 
 	spin_lock_irq(&d->lock);
 	d->attached = false;
 	spin_unlock_irq(&d->lock);
-	for (tag = 0; tag < d->info.depth; tag++) {
+	for (u32 tag = 0; tag < d->info.depth; tag++) {
 		struct request *rq = d->rqs[tag];
 		struct udrv_blk_cmd *cmd;
 
@@ -182,7 +182,8 @@ void udrv_blk_take_back(struct udrv_disk *d, bool quiet)
 			continue;
 		d->rqs[tag] = NULL;
 		cmd = blk_mq_rq_to_pdu(rq);
-		cmd->deaths++;
+		if (++cmd->deaths >= UDRV_BLK_MAX_DEATHS / 2)
+			d->alone = 2 * UDRV_BLK_MAX_DEPTH;
 		if (quiet)
 			udrv_blk_unmap(d, rq);
 		else if (cmd->nr_sg)

@@ -51,6 +51,7 @@ struct udrv_disk {
 	struct udrv_ring completion;
 	void *slots;
 	u32 generation;
+	u32 alone;			/* so many requests go to the driver one by one */
 	struct request *rqs[UDRV_BLK_MAX_DEPTH];
 	u32 generations[UDRV_BLK_MAX_DEPTH];
 };

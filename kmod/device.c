@@ -124,6 +124,7 @@ static int udrv_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		return -ENOMEM;
 	spin_lock_init(&udev->lock);
 	udev->pdev = pdev;
+	udev->was_untrusted = pdev->untrusted;
 	pci_set_drvdata(pdev, udev);
 	ret = pci_enable_device(pdev);	/* not managed: pci_intx() must not sleep */
 	if (ret)
@@ -142,11 +143,10 @@ static int udrv_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	}
 
 	udev->misc = (struct miscdevice){
-		.minor = MISC_DYNAMIC_MINOR,
+		.minor = MISC_DYNAMIC_MINOR, .fops = &udrv_session_fops,
 		.name = devm_kasprintf(&pdev->dev, GFP_KERNEL, "udrv-%s", pci_name(pdev)),
 		.nodename = devm_kasprintf(&pdev->dev, GFP_KERNEL, "udrv/%s", pci_name(pdev)),
 		.mode = 0600, .parent = &pdev->dev,
-		.fops = &udrv_session_fops,
 	};
 	ret = udev->misc.name && udev->misc.nodename ? misc_register(&udev->misc) : -ENOMEM;
 	if (!ret)
@@ -181,6 +181,7 @@ static void udrv_remove(struct pci_dev *pdev)
 		udev->port->type->remove(udev->port);
 		module_put(owner);
 	}
+	pdev->untrusted = udev->was_untrusted;
 	/* INTx stays off till the next driver enables the device: the chip may assert it. */
 	pci_release_regions(pdev);
 	pci_disable_device(pdev);
@@ -188,9 +189,8 @@ static void udrv_remove(struct pci_dev *pdev)
 
 /* No ids: by driver_override only. */
 static struct pci_driver udrv_driver = {
-	.name = "udrv",
+	.name = "udrv", .dev_groups = udrv_groups,
 	.probe = udrv_probe, .remove = udrv_remove,
-	.dev_groups = udrv_groups,
 };
 module_pci_driver(udrv_driver);
 

@@ -101,6 +101,7 @@ struct udrv_device {
 	struct miscdevice misc;
 	bool removed;
 	bool intx_maskable;
+	bool was_untrusted;		/* before it was bound: so it is left */
 	spinlock_t lock;		/* session */
 	struct udrv_session *session;
 	struct udrv_port *port;		/* made under s->lock, removed when no session is left */

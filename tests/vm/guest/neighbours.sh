@@ -58,5 +58,8 @@ for trust in trusted untrusted; do
     "$udrv" unbind --force $disk_bdf
     "$udrv" unbind $bdf
 done
+require 'bind, as it was in the beginning' "$udrv" bind $bdf
+check_eq 'who is not trusted is so until unbind' "$(attr untrusted)" 0
+"$udrv" unbind $bdf
 check 'rmmod' rmmod udrv_blk udrv_net udrv
 summary
