@@ -126,6 +126,7 @@ kill_often() { # BDF
         [ "$pid" != 0 ] || continue
         echo "$EPOCHREALTIME" >>"/tmp/kills-${name[$1]}"
         kill -KILL "$pid" 2>/dev/null && i=$((i + 1))
+        [ $((i % 100)) != 0 ] || echo "${name[$1]}: killed $i times, $SECONDS s"
     done
 }
 for dev in $bdf $ahci $ide; do kill_often $dev & killers+=($!); done
