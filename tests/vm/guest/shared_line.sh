@@ -19,7 +19,11 @@ irq=$(line_of $bdf)
 check_eq 'line of the second' "$(line_of $second)" "$irq"
 check_eq 'line of the third' "$(line_of $third)" "$irq"
 
-# An address in a network of its own each, so that the answer comes over it.
+# An address in a network of its own each, so that the answer comes over it. They share a
+# hub, so each must ask and answer for its own only: else the peer may know the first at
+# the address of the third, which goes.
+echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore
+echo 2 >/proc/sys/net/ipv4/conf/all/arp_announce
 require 'link of the first' up_udn0 udn0 10.0.0.1/24
 require 'link of the second' up_udn0 udn1 10.1.0.1/24
 require 'link of the third' up_udn0 "$third_if" 10.2.0.1/24
@@ -80,6 +84,8 @@ wait_for 10 carrier udn0
 check 'and answers' wait_reachable 10.0.0.2
 
 # The neighbour with the stock driver comes and goes.
+check_eq 'the peer knows the first at its own address' \
+    "$(in_peer ip neigh show 10.0.0.1 | sed 's/.*lladdr \([^ ]*\).*/\1/')" "$(cat /sys/class/net/udn0/address)"
 echo $third >/sys/bus/pci/drivers/e1000/unbind
 all_answer 'without the stock driver' 10.0.0.2 10.1.0.2
 echo $third >/sys/bus/pci/drivers/e1000/bind
