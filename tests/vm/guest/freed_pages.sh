@@ -15,8 +15,7 @@ received() { cat /sys/class/net/udn0/statistics/rx_packets; }
 sectors_read() { awk '{ print $3 }' /sys/block/udb0/stat; }
 moved() { [ "$(received)" -gt $(($1 + 500)) ] && [ "$(sectors_read)" -gt $(($2 + 5000)) ]; }
 
-load_modules
-insmod "$build/modules/udrv_blk.ko" recovery_window_s=3000
+load_all_modules recovery_window_s=3000
 require 'bind the network card' bind_device $bdf
 require 'bind the disks' bind_device $disk_bdf
 require 'the network driver' start_driver
@@ -40,7 +39,7 @@ for ((n = 0; n < kills; n++)); do
     fi
     wait_for 60 moved "$(received)" "$(sectors_read)" && flowed=$((flowed + 1))
     kill -KILL "${driver_pid[$bdf]}" "${driver_pid[$disk_bdf]}"
-    "$helpers/freed_pages" hold $leave 1 >/tmp/hold 2>&1 &
+    "$helpers/freed_pages" hold $leave >/tmp/hold 2>&1 &
     holder=$!
     { wait "${driver_pid[$bdf]}" "${driver_pid[$disk_bdf]}"; } 2>/dev/null
     wait $holder && held=$((held + 1))
@@ -68,8 +67,11 @@ dmesg -n 1 # the page allocator shows all that it found, on a slow serial line
 "$helpers/freed_pages" rogue $bdf /tmp/frames >/tmp/rogue 2>&1 &
 rogue=$!
 check 'wrote to free pages' wait_for 60 grep -q written /tmp/rogue
-"$helpers/freed_pages" hold $leave 2 /tmp/frames >/tmp/hold 2>&1
+"$helpers/freed_pages" hold $leave /tmp/frames >/tmp/hold 2>&1 &
+holder=$!
 wait $rogue
+rm -f /tmp/frames # if it did not come that far
+wait $holder
 dmesg -n 7
 check_ge 'free pages that it wrote to' "$(total freed /tmp/rogue)" 1
 check_ge 'pages of another process that it wrote to' "$(total others /tmp/rogue)" 1

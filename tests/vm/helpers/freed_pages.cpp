@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT
 //
 // Does a device still write to memory that its driver gave back?
-//   freed_pages hold LEAVE_MIB SECONDS [FRAMES]
-//       takes all memory but so much, fills it, and looks for as long whether it stays as it
-//       is: "total: N pages N changed". The physical addresses of its pages go to FRAMES.
+//   freed_pages hold LEAVE_MIB [FRAMES]
+//       takes all memory but so much, fills it, and looks for a second whether it stays as it
+//       is: "total: N pages N changed". With FRAMES the physical addresses of its pages go
+//       there, and it looks once somebody has removed that file.
 //   freed_pages blast ADDRESS
 //       sends datagrams there, more than the chip takes, until it is killed
 //   freed_pages rogue BDF FRAMES
 //       the control, on an e1000 without an IOMMU: gives memory back and has the chip write
 //       to it at once; then, when FRAMES is there, to what is now in there, and so another
-//       process's. "total: N freed N others"
+//       process's, and removes FRAMES. "total: N freed N others"
 #include <algorithm>
 #include <array>
 #include <cstdlib>
@@ -65,7 +66,7 @@ std::uint64_t changed_pages(const std::uint64_t* words, std::size_t pages) {
     return changed;
 }
 
-int hold(std::uint64_t leave_mib, int seconds, const char* frames_file) {
+int hold(std::uint64_t leave_mib, const char* frames_file) {
     const std::uint64_t available = available_bytes();
     const std::size_t pages = (available - std::min(available, leave_mib << 20)) / page_bytes;
     void* at = ::mmap(nullptr, pages * page_bytes, PROT_READ | PROT_WRITE,
@@ -85,8 +86,10 @@ int hold(std::uint64_t leave_mib, int seconds, const char* frames_file) {
         }
         file.close();
         (void)std::rename(made.c_str(), frames_file);
+        // Not a moment less: what is written later would hit who has the memory then.
+        (void)wait_until(240'000, [&] { return ::access(frames_file, F_OK) != 0; });
     }
-    ::sleep(static_cast<unsigned>(seconds));
+    ::sleep(1);
     const std::uint64_t changed = changed_pages(words, pages);
     fmt::print("total: {} pages {} changed\n", pages, changed);
     return 0;
@@ -117,7 +120,7 @@ int blast(const char* address) {
 
 int rogue(const udrv::PciAddress& address, const char* frames_file) {
     constexpr std::size_t bytes = 32 << 20;
-    constexpr std::size_t step = 1 << 20;
+    constexpr std::size_t step = 4 << 20;
     udrv::Device device(address);
     device.dma_bits(64);
     if ((device.info().flags & UDRV_DEV_IOMMU) != 0) {
@@ -161,6 +164,7 @@ int rogue(const udrv::PciAddress& address, const char* frames_file) {
             others += chip.transfer(chip.frame_addr(), frame) ? 1U : 0U;
         }
     }
+    (void)::unlink(frames_file);
     fmt::print("total: {} freed {} others\n", written, others);
     return 0;
 }
@@ -170,9 +174,8 @@ int rogue(const udrv::PciAddress& address, const char* frames_file) {
 int main(int argc, char** argv) {
     const std::string_view what = argc > 2 ? argv[1] : "";
     try {
-        if (what == "hold" && argc >= 4) {
-            return hold(std::strtoull(argv[2], nullptr, 10), std::atoi(argv[3]),
-                        argc > 4 ? argv[4] : nullptr);
+        if (what == "hold") {
+            return hold(std::strtoull(argv[2], nullptr, 10), argc > 3 ? argv[3] : nullptr);
         }
         if (what == "blast") {
             return blast(argv[2]);
@@ -184,7 +187,7 @@ int main(int argc, char** argv) {
         fmt::print("FAIL: {}\n", error.what());
         return 1;
     }
-    std::fprintf(stderr, "usage: freed_pages hold LEAVE_MIB SECONDS [FRAMES] | blast ADDRESS | "
+    std::fprintf(stderr, "usage: freed_pages hold LEAVE_MIB [FRAMES] | blast ADDRESS | "
                          "rogue BDF FRAMES\n");
     return 2;
 }
