@@ -24,6 +24,16 @@ DISK_MIB = 256
 JOBS = ("randread-1", "randread-32", "randwrite-1", "randwrite-32")
 
 
+def image(directory, name):
+    """A disk's file. Not a sparse one: holes are read faster than data."""
+    file = pathlib.Path(directory, name)
+    block = os.urandom(1 << 20)
+    with file.open("wb") as out:
+        for _ in range(DISK_MIB):
+            out.write(block)
+    return file
+
+
 class Disk:
     def __init__(self, plan, results, progress, log):
         self.plan = plan
@@ -56,12 +66,7 @@ class Disk:
         try:
             devices = []
             for kind in KINDS:
-                # Not a sparse file: holes are read faster than data.
-                file = pathlib.Path(directory, kind)
-                block = os.urandom(1 << 20)
-                with file.open("wb") as out:
-                    for _ in range(DISK_MIB):
-                        out.write(block)
+                file = image(directory, kind)
                 devices += ["--disk", f"{kind}:{file}"]
             for smp in self.plan.smp:
                 self.progress.step(f"disk/{smp}cpu: preparing", 15)

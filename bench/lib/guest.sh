@@ -19,8 +19,7 @@ take() { bound_to_udrv "$1" || "$udrv" bind --unsafe-no-iommu "$1" 2>/tmp/run/bi
 # `udrv unbind` leaves a chip that the kernel can not reset to nobody. Here its driver
 # has stopped in peace, so the kernel's may have it.
 give_to_kernel() {
-    # Else the kernel's driver would be one that is not trusted, too.
-    ! bound_to_udrv "$1" || { echo 0 >"/sys/bus/pci/devices/$1/udrv/untrusted" && "$udrv" unbind "$1"; } || return
+    ! bound_to_udrv "$1" || "$udrv" unbind "$1" || return
     [ -e "/sys/bus/pci/devices/$1/driver" ] || echo "$1" >/sys/bus/pci/drivers_probe
 }
 interface_of() { basename "$(echo "/sys/bus/pci/devices/$1/net/"*)"; }

@@ -2,12 +2,10 @@
 """What it costs not to trust the driver: behind an IOMMU, the driver in the kernel, the
 user-level one, and that with `bind --untrusted`. One machine, one run, in turns."""
 
-import os
-import pathlib
 import shutil
 import tempfile
 
-from disk import DISK_MIB, Disk
+from disk import Disk, image
 from machine import Machine, free_udp_ports
 from net import ECHO, Net
 
@@ -38,8 +36,7 @@ class Trust(Net):
     def run(self):
         directory = tempfile.mkdtemp(prefix="udrv-bench-disk.")
         try:
-            file = pathlib.Path(directory, "ahci")
-            file.write_bytes(os.urandom(1 << 20) * DISK_MIB)
+            file = image(directory, "ahci")
             for smp in self.plan.smp:
                 local, remote = free_udp_ports(2)
                 self.wire = f"{local}:{remote}"
