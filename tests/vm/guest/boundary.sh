@@ -12,8 +12,7 @@ probe() { # KIND LEAST
 }
 
 echo 0 >/proc/sys/debug/exception-trace # one attempt is to end by a signal
-load_modules
-insmod "$build/modules/udrv_blk.ko"
+load_all_modules
 phase 'files, maps, limits, life'
 bdf=0000:00:14.0
 require 'bind' bind_device $bdf

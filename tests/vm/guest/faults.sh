@@ -3,19 +3,10 @@
 # Allocations fail, one after the other in each call of a driver, then at random under
 # the real drivers and their traffic. Each gives an error or a lost packet, and an honest
 # start works afterwards.
-. tests/vm/guest/disk_lib.sh
-. tests/vm/guest/hostile_lib.sh
 . tests/vm/guest/honest_lib.sh
-edu=0000:00:14.0
-ahci=0000:00:18.0
 debugfs=/sys/kernel/debug
 
-load_modules
-insmod "$build/modules/udrv_blk.ko" recovery_window_s=1
-for dev in $bdf $edu $ahci; do
-    require "bind $dev" bind_device "$dev"
-done
-require 'a peer' setup_peer
+bind_all
 
 # --- Allocations that fail ----------------------------------------------------
 

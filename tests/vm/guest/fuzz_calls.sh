@@ -12,8 +12,7 @@ edu=0000:00:14.0
 ahci=0000:00:18.0
 tracing=/sys/kernel/tracing
 
-load_modules
-insmod "$build/modules/udrv_blk.ko" recovery_window_s=1
+load_all_modules recovery_window_s=1
 # Coverage: each function of the modules that the kernel can trace, and which were hit.
 mountpoint -q $tracing || mount -t tracefs tracefs $tracing
 for module in udrv udrv_net udrv_blk; do

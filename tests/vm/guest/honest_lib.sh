@@ -1,7 +1,20 @@
 # SPDX-License-Identifier: MIT
 # shellcheck shell=bash disable=SC2154
-# Whether the real drivers work, in the guest. Source it after disk_lib.sh. Needs a peer.
+# A machine with a chip of each kind, and whether the real drivers work there, in the
+# guest. Source it first.
+. tests/vm/guest/disk_lib.sh
+. tests/vm/guest/hostile_lib.sh
+edu=0000:00:14.0
+ahci=0000:00:18.0
 
+bind_all() {
+    local dev
+    load_all_modules recovery_window_s=1
+    for dev in $bdf $edu $ahci; do
+        require "bind $dev" bind_device "$dev"
+    done
+    require 'a peer' setup_peer
+}
 honest_net() { # NAME
     start_driver && up_udn0 && wait_reachable || { fail "$1: e1000 works" "$(cat /tmp/driver-$bdf.err)"; return; }
     check_eq "$1: ping, lost of 100" "$(lost -c 100 -i 0.02 10.0.0.2)" 0

@@ -20,9 +20,8 @@ plug_net() { # the interface on $hot works
     "$udrv" bind --unsafe-no-iommu $bdf 2>/dev/null && start_driver $bdf --restart && up_udn0 && wait_reachable
 }
 
-load_modules
+load_all_modules
 require "QEMU's monitor" open_monitor
-insmod "$build/modules/udrv_blk.ko"
 require 'a peer' setup_peer
 require 'bind the disk' "$udrv" bind --unsafe-no-iommu $ahci
 require 'ahci starts' run_driver ahci $ahci --restart

@@ -111,6 +111,10 @@ load_modules() {
     insmod "$build/modules/udrv.ko"
     insmod "$build/modules/udrv_net.ko"
 }
+load_all_modules() { # [PARAMETER of udrv_blk]...
+    load_modules
+    insmod "$build/modules/udrv_blk.ko" "$@"
+}
 bus_master() { # [BDF]: 1 or 0
     echo $((0x$(setpci -s "${1:-$bdf}" COMMAND) >> 2 & 1))
 }

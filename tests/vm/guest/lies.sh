@@ -151,8 +151,7 @@ lies_blk() {
     "$udrv" unbind "$bdf"
 }
 
-load_modules
-insmod "$build/modules/udrv_blk.ko"
+load_all_modules
 for kind in "${@:3}"; do
     case $kind in
     net) lies_net ;;

@@ -17,12 +17,11 @@ twisted() {
 }
 ends() { "$helpers/page_ends" "$1" /dev/udb0 "${2:-$sector}" >"/tmp/ends-$1" 2>&1 || { cat "/tmp/ends-$1"; return 1; }; }
 
-load_modules
-insmod "$build/modules/udrv_blk.ko"
+load_all_modules
 for trust in trusted untrusted; do
     phase "$trust"
-    option=
-    [ $trust = trusted ] || option=--untrusted
+    option='' beside=3584 # bytes of the page besides the block
+    [ $trust = trusted ] || option=--untrusted beside=0
     # shellcheck disable=SC2086 # none, or one
     require 'bind the network card' "$udrv" bind $option $bdf
     # shellcheck disable=SC2086
@@ -41,13 +40,8 @@ for trust in trusted untrusted; do
     check 'the driver ends' stop_driver $disk_bdf
     check_eq 'of the written block on the disk' "$(total data /tmp/ends-look)" 512
     check_eq 'of the read block in memory' "$(total data /tmp/ends-read)" 512
-    if [ $trust = trusted ]; then
-        check_eq 'neighbours of a written block on the disk' "$(total secret /tmp/ends-look)" 3584
-        check_eq 'neighbours of a read block that changed' "$(total changed /tmp/ends-read)" 3584
-    else
-        check_eq 'neighbours of a written block on the disk' "$(total secret /tmp/ends-look)" 0
-        check_eq 'neighbours of a read block that changed' "$(total changed /tmp/ends-read)" 0
-    fi
+    check_eq 'neighbours of a written block on the disk' "$(total secret /tmp/ends-look)" $beside
+    check_eq 'neighbours of a read block that changed' "$(total changed /tmp/ends-read)" $beside
     check_nothing_left $disk_bdf
 
     require 'the honest driver' run_driver ahci $disk_bdf

@@ -25,8 +25,7 @@ outages() { # NAME FILE
         "$(wc -l <"$2")" "$(percentile 50 "$2")" "$(percentile 99 "$2")" "$(percentile 100 "$2")"
 }
 
-load_modules
-insmod "$build/modules/udrv_blk.ko"
+load_all_modules
 for dev in $bdf $ahci $ide; do
     require "bind ${name[$dev]}" "$udrv" bind --unsafe-no-iommu $dev
 done

@@ -2,19 +2,10 @@
 # SPDX-License-Identifier: MIT
 # usage: start_kill.sh CYCLES
 # Drivers are started and killed CYCLES times, and nothing piles up.
-. tests/vm/guest/disk_lib.sh
-. tests/vm/guest/hostile_lib.sh
 . tests/vm/guest/honest_lib.sh
 cycles=$1
-edu=0000:00:14.0
-ahci=0000:00:18.0
 
-load_modules
-insmod "$build/modules/udrv_blk.ko" recovery_window_s=1
-for dev in $bdf $edu $ahci; do
-    require "bind $dev" bind_device "$dev"
-done
-require 'a peer' setup_peer
+bind_all
 
 pins() { awk '/^nr_foll_pin_/ { n += $1 ~ /acquired/ ? $2 : -$2 } END { print n }' /proc/vmstat; }
 slab_kib() { awk '/^SUnreclaim:/ { print $2 }' /proc/meminfo; }

@@ -61,10 +61,7 @@ constexpr int near = 8;
 constexpr int far = 32;
 
 std::string attribute(const std::string& name) {
-    std::ifstream file("/sys/bus/pci/devices/" + bdf + "/udrv/" + name);
-    std::string value;
-    std::getline(file, value);
-    return value;
+    return hostile::text_attribute(udrv::PciAddress::parse(bdf), name);
 }
 long write_sysfs(const char* name, const std::string& text) {
     const int fd = ::open(("/sys/bus/pci/drivers/udrv/" + std::string(name)).c_str(), O_WRONLY);

@@ -8,8 +8,9 @@
 //           "total: N data N changed", the latter of the rest of that page
 //   large   a megabyte to the middle of a page of a huge page, and back
 // Exits 0 if the requests were done.
-#include <array>
+#include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -36,18 +37,16 @@ unsigned char* memory(std::size_t bytes) {
     return at == MAP_FAILED ? nullptr : static_cast<unsigned char*>(at);
 }
 
-struct Counts {
-    int data = 0, secret = 0, disk = 0, changed = 0;
-};
-Counts count(const unsigned char* bytes, std::size_t size) {
-    Counts counts;
-    for (std::size_t n = 0; n < size; n++) {
-        counts.data += bytes[n] == data_byte ? 1 : 0;
-        counts.secret += bytes[n] == secret_byte ? 1 : 0;
-        counts.disk += bytes[n] == disk_byte ? 1 : 0;
-        counts.changed += bytes[n] != secret_byte ? 1 : 0;
-    }
-    return counts;
+std::ptrdiff_t count(const unsigned char* bytes, std::size_t size, unsigned char value) {
+    return std::count(bytes, bytes + size, value);
+}
+/// Of what was read to [from, from + size) in memory full of the secret: how much is
+/// `value`; and how much of the rest of that memory changed.
+void print_read(const unsigned char* all, std::size_t all_size, const unsigned char* from,
+                std::size_t size, unsigned char value) {
+    const auto rest = static_cast<std::ptrdiff_t>(all_size - size);
+    const auto kept = count(all, all_size, secret_byte) - count(from, size, secret_byte);
+    std::printf("total: %td data %td changed\n", count(from, size, value), rest - kept);
 }
 
 bool done(ssize_t got, std::size_t wanted, const char* what) {
@@ -70,8 +69,8 @@ bool look(int fd, off_t at) {
     if (!done(::pread(fd, bytes, page, at), page, "look")) {
         return false;
     }
-    const Counts counts = count(bytes, page);
-    std::printf("total: %d data %d secret\n", counts.data, counts.secret);
+    std::printf("total: %td data %td secret\n", count(bytes, page, data_byte),
+                count(bytes, page, secret_byte));
     return true;
 }
 
@@ -85,9 +84,7 @@ bool read_block(int fd, off_t at) {
     if (!done(::pread(fd, bytes + block_at, block, at), block, "read")) {
         return false;
     }
-    const std::size_t behind = block_at + block;
-    std::printf("total: %d data %d changed\n", count(bytes + block_at, block).disk,
-                count(bytes, block_at).changed + count(bytes + behind, page - behind).changed);
+    print_read(bytes, page, bytes + block_at, block, disk_byte);
     return true;
 }
 
@@ -107,9 +104,7 @@ bool large(int fd, off_t at) {
     if (!done(::pread(fd, from + block, bytes, at), bytes, "read")) {
         return false;
     }
-    const std::size_t behind = block + bytes;
-    std::printf("total: %d data %d changed\n", count(from + block, bytes).data,
-                count(from, block).changed + count(from + behind, huge - behind).changed);
+    print_read(from, huge, from + block, bytes, data_byte);
     return true;
 }
 

@@ -225,10 +225,9 @@ int main(int argc, char** argv) {
         return 2;
     }
     try {
-        const std::uint64_t seed = argc > 3 ? std::strtoull(argv[3], nullptr, 0)
-                                            : static_cast<std::uint64_t>(::getpid()) * 7919;
-        fmt::print("seed {}\n", seed);
-        return run(udrv::PciAddress::parse(argv[1]), std::strtoull(argv[2], nullptr, 0), seed);
+        const Arguments arguments(argc, argv);
+        fmt::print("seed {}\n", arguments.seed);
+        return run(arguments.address, arguments.wanted, arguments.seed);
     } catch (const std::exception& error) {
         fmt::print("FAIL: {}\n", error.what());
         return 1;

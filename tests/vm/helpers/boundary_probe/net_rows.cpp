@@ -261,18 +261,17 @@ std::size_t ethtool_names(const NetSession& s, std::size_t& unprintable) {
 }
 
 void state_rows(const udrv::PciAddress& address) {
-    survives(address, "state: counters with names of control characters",
-             [](NetSession& s) {
-                 std::memset(s.published->stat_names, 0x1b, sizeof(s.published->stat_names));
-                 s.published->speed_mbps = ~0U;
-                 s.link(true);
-                 (void)s.publish();
-                 std::size_t unprintable = 0;
-                 const std::size_t names = ethtool_names(s, unprintable);
-                 return fmt::format("{}{} names, {} characters that a terminal obeys",
-                                    names == UDRV_NET_MAX_STATS && unprintable == 0 ? "" : "!",
-                                    names, unprintable);
-             });
+    survives(address, "state: counters with names of control characters", [](NetSession& s) {
+        std::memset(s.published->stat_names, 0x1b, sizeof(s.published->stat_names));
+        s.published->speed_mbps = ~0U;
+        s.link(true);
+        (void)s.publish();
+        std::size_t unprintable = 0;
+        const std::size_t names = ethtool_names(s, unprintable);
+        return fmt::format("{}{} names, {} characters that a terminal obeys",
+                           names == UDRV_NET_MAX_STATS && unprintable == 0 ? "" : "!", names,
+                           unprintable);
+    });
     survives(address, "state: a generation that stays odd keeps what was", [](NetSession& s) {
         s.link(true);
         (void)s.publish();
