@@ -156,7 +156,7 @@ void bind(const System& system, const PciAddress& address, const BindOptions& op
     if (!options.force) {
         refuse_in_use(system, address, tried);
     }
-    const std::string reason = unconfined(system, address);
+    std::string reason = unconfined(system, address);
     if (!options.without_iommu) {
         refuse_unconfined(reason, tried);
     }
@@ -170,6 +170,13 @@ void bind(const System& system, const PciAddress& address, const BindOptions& op
     if (system.bound_driver(address) != "udrv") {
         throw_error(EIO, tried, "the kernel module did not take the device",
                     "`dmesg` says why; it has its old driver again");
+    }
+    // What only the kernel knows.
+    if (reason.empty() && read_number(system.device(address) / "udrv/iommu") == 0) {
+        reason = "its IOMMU does not remap interrupts";
+        if (!options.without_iommu) {
+            refuse_unconfined(reason, tried);
+        }
     }
     if (options.untrusted) {
         write_or_throw(system.device(address) / "udrv/untrusted", "1", tried);

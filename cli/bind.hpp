@@ -14,7 +14,8 @@ struct BindOptions {
     bool untrusted = false;     ///< copy what its driver hands up, show it nothing old
 };
 
-/// Why no IOMMU would confine the device, or empty.
+/// Why no IOMMU would confine the device, or empty. Whether its interrupts are remapped is
+/// seen only once it is bound.
 [[nodiscard]] std::string unconfined(const System& system, const PciAddress& address);
 
 /// Gives the device to udrv (driver_override, as for vfio-pci): takes it from its

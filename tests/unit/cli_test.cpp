@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdlib>
 #include <fstream>
+#include <functional>
 #include <thread>
 
 #include <fmt/format.h>
@@ -175,28 +176,77 @@ TEST_F(CommandTest, UntrustedNeedsBounceBuffersBehindAnIommu) {
     EXPECT_EQ(error(), "no error");
 }
 
-// The last step fails: the device does not stay with udrv.
-TEST_F(CommandTest, BindRollsBackFromUdrv) {
-    load_module();
+// The kernel's side of a bind: what udrv says of itself is what `then` puts there.
+class BindTest : public CommandTest {
+  protected:
+    void with_kernel(const std::function<void()>& then, const std::function<void()>& call) {
+        load_module();
+        for (const fs::path& file : {unbind, probe}) { // the writer waits for a reader
+            fs::remove(file);
+            ASSERT_EQ(::mkfifo(file.c_str(), 0600), 0);
+        }
+        std::thread kernel([&] {
+            EXPECT_EQ(cli::read_line(unbind), "0000:00:10.0");
+            bind_to("udrv");
+            then();
+            EXPECT_EQ(cli::read_line(probe), "0000:00:10.0");
+        });
+        call();
+        kernel.join();
+    }
+    void expect_rolled_back() {
+        EXPECT_EQ(cli::read_line(system.pci_driver("udrv") / "unbind"), "0000:00:10.0");
+        EXPECT_EQ(cli::read_line(system.pci_driver("e1000") / "bind"), "0000:00:10.0");
+        EXPECT_EQ(cli::read_line(system.device(address) / "driver_override"), "");
+    }
+
     const fs::path unbind = system.pci_driver("e1000") / "unbind";
     const fs::path probe = system.sys / "bus/pci/drivers_probe";
-    for (const fs::path& file : {unbind, probe}) { // the writer waits for a reader
-        fs::remove(file);
-        ASSERT_EQ(::mkfifo(file.c_str(), 0600), 0);
-    }
-    std::thread kernel([&] {
-        EXPECT_EQ(cli::read_line(unbind), "0000:00:10.0");
-        bind_to("udrv");
-        EXPECT_EQ(cli::read_line(probe), "0000:00:10.0");
-    });
-    const std::string error = error_of([&] {
-        cli::bind(system, address, {.force = false, .without_iommu = true, .untrusted = true});
-    });
-    kernel.join();
-    EXPECT_NE(error.find("it happened when writing "), std::string::npos) << error;
-    EXPECT_EQ(cli::read_line(system.pci_driver("udrv") / "unbind"), "0000:00:10.0");
-    EXPECT_EQ(cli::read_line(system.pci_driver("e1000") / "bind"), "0000:00:10.0");
-    EXPECT_EQ(cli::read_line(system.device(address) / "driver_override"), "");
+};
+
+// The last step fails: the device does not stay with udrv.
+TEST_F(BindTest, RollsBackFromUdrv) {
+    with_kernel([] {},
+                [&] {
+                    const std::string error = error_of([&] {
+                        cli::bind(system, address,
+                                  {.force = false, .without_iommu = true, .untrusted = true});
+                    });
+                    EXPECT_NE(error.find("it happened when writing "), std::string::npos) << error;
+                });
+    expect_rolled_back();
+}
+
+TEST_F(BindTest, RefusesInterruptsThatAreNotRemapped) {
+    put(system.device(address) / "iommu_group/type", "DMA\n");
+    with_kernel(
+        [&] { put(system.device(address) / "udrv/iommu", "0\n"); },
+        [&] {
+            EXPECT_EQ(
+                error_of([&] { cli::bind(system, address, {}); }),
+                "bind 0000:00:10.0: its IOMMU does not remap interrupts, so its driver could "
+                "reach all memory; --unsafe-no-iommu if you trust the driver like the kernel");
+        });
+    expect_rolled_back();
+}
+
+TEST_F(BindTest, TakesInterruptsThatAreNotRemappedIfToldTo) {
+    put(system.device(address) / "iommu_group/type", "DMA\n");
+    put(system.dev / "udrv" / address.str(), "");
+    with_kernel([&] { put(system.device(address) / "udrv/iommu", "0\n"); },
+                [&] {
+                    EXPECT_EQ(error_of([&] { cli::bind(system, address, without_iommu); }),
+                              "no error");
+                });
+    EXPECT_EQ(system.bound_driver(address), "udrv");
+}
+
+TEST_F(BindTest, TakesADeviceThatIsConfined) {
+    put(system.device(address) / "iommu_group/type", "DMA\n");
+    put(system.dev / "udrv" / address.str(), "");
+    with_kernel([&] { put(system.device(address) / "udrv/iommu", "1\n"); },
+                [&] { EXPECT_EQ(error_of([&] { cli::bind(system, address, {}); }), "no error"); });
+    EXPECT_EQ(system.bound_driver(address), "udrv");
 }
 
 TEST_F(CommandTest, RefusesTheDefaultRoute) {

@@ -5,23 +5,6 @@
 . tests/vm/guest/lib.sh
 edu=0000:00:14.0
 
-# refused NAME STATUS PATTERN COMMAND...: it fails so, with this one line on stderr.
-refused() {
-    local name=$1 wanted=$2 pattern=$3 status=0
-    shift 3
-    "$@" >/tmp/refused.out 2>/tmp/refused.err || status=$?
-    if [ $status != "$wanted" ]; then
-        fail "$name" "status $status, wanted $wanted: $(head -n 2 /tmp/refused.err)"
-    elif [ "$(wc -l </tmp/refused.err)" != 1 ]; then
-        fail "$name" "$(wc -l </tmp/refused.err) lines: $(head -n 3 /tmp/refused.err | tr '\n' '|')"
-    elif ! grep -qE "^udrv: .*$pattern" /tmp/refused.err; then
-        fail "$name" "it said: $(cat /tmp/refused.err)"
-    elif [ -s /tmp/refused.out ]; then
-        fail "$name" "it said on standard output: $(head -n 1 /tmp/refused.out)"
-    else
-        ok "$name: $(cat /tmp/refused.err)"
-    fi
-}
 # nothing_left NAME [BDF]: after a start that failed
 nothing_left() {
     check_eq "$1: nothing left" \
