@@ -65,7 +65,9 @@ class BlkService : public ServiceLoop<BlkService<C>> {
         for (std::size_t n = 0; n < count;) {
             n += complete(std::span(done_.data() + n, count - n));
         }
-        this->produced(static_cast<std::uint32_t>(count));
+        if (count != 0) {
+            this->produced_news(static_cast<std::uint32_t>(count));
+        }
         return static_cast<std::uint32_t>(count);
     }
 

@@ -12,6 +12,7 @@ namespace udrv {
 struct DriverCounters {
     std::uint64_t waits = 0;       ///< times the loop entered the kernel to wait or look
     std::uint64_t publishes = 0;   ///< times it entered the kernel only to publish
+    std::uint64_t yields = 0;      ///< times it let others run before it slept
     std::uint64_t interrupts = 0;  ///< of the device, as the kernel counted them
     std::uint64_t doorbells = 0;   ///< of the kernel
     std::uint64_t passes = 0;      ///< passes over the rings
@@ -27,8 +28,10 @@ struct DriverCounters {
     std::uint64_t applies = 0;     ///< changes of the desired state
     std::uint64_t link_changes = 0;
 
+    /// What the kernel had for the chip.
+    [[nodiscard]] std::uint64_t taken() const { return tx_packets + requests; }
     /// System calls of the data thread's loop.
-    [[nodiscard]] std::uint64_t system_calls() const { return waits + publishes; }
+    [[nodiscard]] std::uint64_t system_calls() const { return waits + publishes + yields; }
 };
 
 } // namespace udrv

@@ -49,6 +49,7 @@ std::string counters_json(const ReportIdentity& identity, const CountersSnapshot
         {"doorbells", c.doorbells},
         {"waits", c.waits},
         {"publishes", c.publishes},
+        {"yields", c.yields},
         {"system_calls", c.system_calls()},
         {"passes", c.passes},
         {"idle_passes", c.idle_passes},

@@ -15,8 +15,8 @@
 // the chip keeps asserting (INTx) or the cause keeps its bits.
 //
 // And nothing that was produced is forgotten: the kernel is entered before the loop
-// sleeps (the wait publishes), before it polls for long, once a batch while it is
-// busy, and at the end.
+// sleeps (the wait publishes), before it polls for long or, on one processor, lets
+// others answer, once a batch while it is busy, and at the end.
 #pragma once
 
 #include <algorithm>
@@ -45,6 +45,7 @@ namespace udrv {
 ///     void stop();      the chip
 /// and may have
 ///     bool worth_polling();   false: what comes next is an interrupt's news only
+///     void before_sleep();    what is under way has to interrupt from now on
 template <typename Service>
 class ServiceLoop {
   public:
@@ -70,7 +71,7 @@ class ServiceLoop {
                 tick();
                 continue;
             }
-            if (spin_.polls() == 0 || !may_poll() || !poll()) {
+            if (!yield() && (spin_.polls() == 0 || !may_poll() || !poll())) {
                 sleep();
             }
         }
@@ -88,12 +89,17 @@ class ServiceLoop {
     /// SpinBudget.
     ServiceLoop(Waiter& waiter, Reporter& reporter, unsigned cpus, SleepFlag sleep, WakeFlag kernel,
                 bool trials = false)
-        : reporter_(reporter), waiter_(waiter), spin_(cpus, trials), sleep_(sleep),
+        : reporter_(reporter), waiter_(waiter), spin_(cpus, trials), yield_(cpus), sleep_(sleep),
           kernel_(kernel) {}
     ~ServiceLoop() = default;
 
     /// Entries were produced: the kernel gets to know if it wants to.
     void produced(std::uint32_t count) { unpublished_ += count; }
+    /// The same, of what somebody waits for, and may answer.
+    void produced_news(std::uint32_t count) {
+        produced(count);
+        answers_awaited_ = true;
+    }
     /// The kernel gets to know in any case.
     void news() { news_ = true; }
 
@@ -135,6 +141,27 @@ class ServiceLoop {
         return false;
     }
 
+    /// On one processor: lets those run who wait for what we have, before we sleep. What
+    /// they answer then needs no doorbell, and two switches of the address space less: to
+    /// us and back to them. True if there is something to do.
+    bool yield() {
+        if (!answers_awaited_ || !yield_.worthwhile()) {
+            return false;
+        }
+        answers_awaited_ = false;
+        const std::uint64_t before = counters_.taken();
+        const auto start = std::chrono::steady_clock::now();
+        publish(); // wakes them, and they may preempt us at once
+        bool found = service().changed() || service().pass();
+        if (!found) {
+            ++counters_.yields;
+            ::sched_yield();
+            found = service().changed() || service().pass();
+        }
+        yield_.took(std::chrono::steady_clock::now() - start, counters_.taken() - before);
+        return found;
+    }
+
     void sleep() {
         sleep_.announce();
         // Once more, now that the kernel rings for whatever comes later. The clock
@@ -144,6 +171,9 @@ class ServiceLoop {
             timeout = std::min(timeout.value_or(heartbeat_.interval()), heartbeat_.interval());
         }
         if (!service().changed() && !service().pass()) {
+            if constexpr (requires { service().before_sleep(); }) {
+                service().before_sleep();
+            }
             enter(timeout);
         }
         sleep_.withdraw();
@@ -193,12 +223,14 @@ class ServiceLoop {
 
     Waiter& waiter_;
     SpinBudget spin_;
+    YieldBudget yield_;
     SleepFlag sleep_;
     WakeFlag kernel_;
     Heartbeat heartbeat_;
     std::uint32_t unpublished_ = 0; ///< entries produced since the kernel was entered
     std::uint32_t busy_passes_ = 0;
-    bool news_ = false; ///< besides entries, something the kernel has not been told of
+    bool answers_awaited_ = false; ///< produced what others wait for, and have not yielded since
+    bool news_ = false;            ///< besides entries, something the kernel has not been told of
     bool stop_ = false;
     Milliseconds look_time_{0};
 };

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 
 #include <sched.h>
@@ -51,6 +52,30 @@ class SpinBudget {
     std::uint32_t polls_;
     std::uint32_t vain_ = 0;
     bool trials_;
+};
+
+/// Whether to let others run before sleeping, on a single processor. It pays if they soon
+/// have something for us. Where nobody does, or somebody computes for long meanwhile, it is
+/// done less and less: a sleeper preempts who computes when its interrupt comes, one that
+/// yields has to wait for its turn.
+class YieldBudget {
+  public:
+    static constexpr std::chrono::milliseconds long_turn{1};
+    static constexpr std::uint32_t limit = 64;
+
+    explicit YieldBudget(unsigned cpus) : enabled_(cpus == 1) {}
+
+    [[nodiscard]] bool worthwhile() { return enabled_ && (skip_ == 0 || --skip_ == 0); }
+    /// `answers`: what there was to do afterwards, of what was wanted from others.
+    void took(std::chrono::steady_clock::duration time, std::uint64_t answers) {
+        vain_ = time < long_turn * answers ? 0 : std::min(limit, 2 * vain_ + 1);
+        skip_ = vain_;
+    }
+
+  private:
+    std::uint32_t vain_ = 0;
+    std::uint32_t skip_ = 0;
+    bool enabled_;
 };
 
 } // namespace udrv

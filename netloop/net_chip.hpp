@@ -65,6 +65,8 @@ concept NetChip = requires(C chip, const C const_chip, const udrv_net_desired& d
     { chip.tx_provide(tx) } -> std::same_as<std::size_t>;
     // Packets the chip is done with. Returns how many it wrote to `completion`.
     { chip.tx_return(completion) } -> std::same_as<std::size_t>;
+    // Nothing moved, and the driver goes to sleep: what is under way has to interrupt.
+    {chip.arm()};
     { chip.link() } -> std::same_as<NetLink>;
     // Names are constant; read_stats adds up what the chip counted since the last call.
     { C::stat_names() } -> std::convertible_to<std::span<const std::string_view>>;

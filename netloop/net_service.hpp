@@ -92,7 +92,7 @@ class NetService : public ServiceLoop<NetService<C>> {
             }
             counters_.rx_buffers += count;
             queue_.rx.commit(count);
-            this->produced(count);
+            this->produced_news(count);
         }
         return count;
     }
@@ -158,6 +158,8 @@ class NetService : public ServiceLoop<NetService<C>> {
         }
         return std::max(Milliseconds{1}, state_interval - (Loop::coarse_now() - state_time_));
     }
+
+    void before_sleep() { chip_.arm(); }
 
     void entered(bool interrupted) {
         if (interrupted) {

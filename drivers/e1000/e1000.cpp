@@ -24,10 +24,8 @@ using namespace std::chrono_literals;
 // No wait below takes longer than about 10 ms on a healthy chip.
 constexpr auto hardware_timeout = 100ms;
 
-// All causes the driver can handle. TXDW is wanted although receive interrupts
-// would often do: completions give memory back to senders and drive BQL.
-constexpr std::uint32_t interrupt_causes =
-    icr::txdw | icr::lsc | icr::rxdmt0 | icr::rxo | icr::rxt0;
+// Unmasked from the start; TXDW only once arm() finds a use for it.
+constexpr std::uint32_t interrupt_causes = icr::lsc | icr::rxdmt0 | icr::rxo | icr::rxt0;
 constexpr std::uint32_t data_causes = icr::txdw | icr::rxdmt0 | icr::rxo | icr::rxt0;
 constexpr std::uint32_t all_ones = 0xffffffff; // what reads return when the device is gone
 
@@ -253,6 +251,18 @@ void E1000::start(const udrv_net_desired& desired) {
     reg::tadv.write(regs_, 64);
     (void)reg::icr.read(regs_);
     reg::ims.write(regs_, interrupt_causes);
+    txdw_unmasked_ = false;
+}
+
+/// Completions give memory back to senders and drive BQL, so what is under way when the
+/// driver goes to sleep has to wake it. A chip that has always sent everything by then
+/// never interrupts for it. If it did so since the last look at the ring, the cause
+/// stands, and this asserts the interrupt.
+void E1000::arm() {
+    if (running_ && !txdw_unmasked_ && tx_consumer_ != tx_producer_) {
+        reg::ims.write(regs_, icr::txdw);
+        txdw_unmasked_ = true;
+    }
 }
 
 // ---- Start queues ------------------------------------------------------------
@@ -283,7 +293,8 @@ void E1000::start_receive(const udrv_net_desired& desired) {
     reg::rdbah.write(regs_, high(rx_ring_dma_addr_));
     reg::rdlen.write(regs_, config_.rx_ring * static_cast<std::uint32_t>(sizeof(RxDescriptor)));
     reg::rdh.write(regs_, 0);
-    reg::rdt.write(regs_, rx_producer_ & rx_mask_);
+    rx_tail_ = rx_producer_;
+    reg::rdt.write(regs_, rx_tail_ & rx_mask_);
     rctl_ = receive_control(desired);
     reg::rctl.write(regs_, rctl_);
 }

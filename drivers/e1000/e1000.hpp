@@ -50,6 +50,8 @@ struct Config {
     std::chrono::microseconds settle{10'000};
 };
 
+/// Receive buffers that the chip is told of at once, while it has half of its depth.
+inline constexpr std::uint32_t rx_tail_batch = 16;
 inline constexpr std::uint32_t rx_buffer_bytes = 2048; ///< RCTL.BSIZE
 /// Bytes of one frame with its FCS. The chip receives 16,384 (SDM 13.7.15) and
 /// transmits 16,288 (SDM 3.3.3); 16,128 is under both with a VLAN tag to spare.
@@ -74,6 +76,7 @@ class E1000 {
     [[nodiscard]] std::size_t rx_return(std::span<udrv_net_rx> rx);
     [[nodiscard]] std::size_t tx_provide(std::span<const udrv_net_tx> tx);
     [[nodiscard]] std::size_t tx_return(std::span<udrv_net_completion> completion);
+    void arm();
     [[nodiscard]] NetLink link();
     [[nodiscard]] static std::span<const std::string_view> stat_names();
     void read_stats(std::span<std::uint64_t> stats);
@@ -122,6 +125,7 @@ class E1000 {
     void collect_stats();
     // e1000_rings.cpp
     void write_rx_descriptor(std::uint32_t index);
+    void write_rx_tail();
     [[nodiscard]] udrv_net_rx received(const RxDescriptor& descriptor, std::uint8_t status,
                                        std::uint32_t id);
     [[nodiscard]] TxPlan plan(std::span<const udrv_net_tx> packet) const;
@@ -139,6 +143,7 @@ class E1000 {
     std::uint32_t ctrl_ = 0;   ///< last written to CTRL, RCTL, TCTL
     std::uint32_t rctl_ = 0;
     std::uint32_t tctl_ = 0;
+    bool txdw_unmasked_ = false;                 ///< transmit completions interrupt
     std::array<std::uint32_t, mta_words> mta_{}; ///< what the multicast table holds
 
     // Receive. Descriptor i points to buffer rx_buffers_[i]; the chip has those
@@ -149,8 +154,9 @@ class E1000 {
     std::vector<udrv_net_fill> rx_buffers_;
     std::uint32_t rx_producer_ = 0;
     std::uint32_t rx_consumer_ = 0;
-    bool rx_partial_ = false;  ///< handed up buffers of a packet, not yet its last
-    bool rx_dropping_ = false; ///< drop up to and with the next end of packet
+    std::uint32_t rx_tail_ = 0; ///< the chip knows of those before it
+    bool rx_partial_ = false;   ///< handed up buffers of a packet, not yet its last
+    bool rx_dropping_ = false;  ///< drop up to and with the next end of packet
 
     // Transmit. Free-running indices of descriptors and of packets.
     TxDescriptor* tx_ring_ = nullptr;

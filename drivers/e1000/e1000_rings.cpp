@@ -76,10 +76,18 @@ std::size_t E1000::rx_provide(std::span<const udrv_net_fill> fill) {
         rx_producer_++;
         taken++;
     }
-    if (running_ && taken != 0) {
-        reg::rdt.write(regs_, rx_producer_ & rx_mask_);
-    }
+    write_rx_tail();
     return taken;
+}
+
+/// One tail write a batch, unless the chip is running out.
+void E1000::write_rx_tail() {
+    if (running_ && rx_producer_ != rx_tail_ &&
+        (rx_producer_ - rx_tail_ >= rx_tail_batch ||
+         rx_tail_ - rx_consumer_ < config_.rx_depth / 2)) {
+        rx_tail_ = rx_producer_;
+        reg::rdt.write(regs_, rx_tail_ & rx_mask_);
+    }
 }
 
 std::size_t E1000::rx_return(std::span<udrv_net_rx> rx) {
@@ -93,6 +101,7 @@ std::size_t E1000::rx_return(std::span<udrv_net_rx> rx) {
         rx[written++] = received(descriptor, status, rx_buffers_[rx_consumer_ & rx_mask_].id);
         rx_consumer_++;
     }
+    write_rx_tail();
     return written;
 }
 

@@ -46,6 +46,29 @@ TEST(E1000Rx, OneTailWriteABatchAndNoRegisterRead) {
     EXPECT_EQ(rig.chip.writes.size(), 1u);
 }
 
+TEST(E1000Rx, AFewBuffersWaitForMoreWhileTheChipHasEnough) {
+    Rig rig;
+    rig.driver.apply(up_state());
+    EXPECT_EQ(rig.driver.rx_provide(rig.buffers(200)), 200u);
+    rig.chip.forget();
+    EXPECT_EQ(rig.driver.rx_provide(rig.buffers(15)), 15u);
+    EXPECT_TRUE(rig.chip.writes.empty());
+    EXPECT_EQ(rig.driver.rx_provide(rig.buffers(1)), 1u);
+    EXPECT_EQ(rig.chip.writes, (std::vector<Fake::Access>{{Fake::RDT, 216}}));
+    EXPECT_EQ(rig.driver.rx_provide(rig.buffers(1)), 1u);
+    EXPECT_EQ(rig.chip.writes.size(), 1u);
+    // No more come, and the chip is left with fewer than 128: it is told of the one.
+    for (std::uint32_t i = 0; i < 88; i++) {
+        EXPECT_TRUE(rig.chip.receive(frame_of(60, i)));
+    }
+    EXPECT_EQ(rig.take_rx(88).size(), 88u);
+    EXPECT_EQ(rig.chip.writes.size(), 1u);
+    EXPECT_TRUE(rig.chip.receive(frame_of(60, 88)));
+    EXPECT_EQ(rig.take_rx(1).size(), 1u);
+    EXPECT_EQ(rig.chip.writes.size(), 2u);
+    EXPECT_EQ(rig.chip.writes.back(), (Fake::Access{Fake::RDT, 217}));
+}
+
 TEST(E1000Rx, ReturnsBuffersInOrderWithTheirLengths) {
     Rig rig;
     rig.driver.apply(up_state());
@@ -272,7 +295,33 @@ TEST(E1000Tx, CompletesInOrderWhenDescriptorsAreDone) {
     rig.chip.run_transmit();
     EXPECT_EQ(rig.take_completions().at(0).id, 2u);
     EXPECT_EQ(rig.chip.wire.at(0).bytes, frame);
-    EXPECT_TRUE(rig.chip.interrupting()); // TXDW
+}
+
+// Whoever goes to sleep with packets under way is woken by TXDW, and only then.
+TEST(E1000Tx, CompletionsInterruptOnlyWhoSleepsOnThem) {
+    Rig rig;
+    rig.driver.apply(up_state());
+    constexpr std::uint32_t txdw = 1;
+    EXPECT_EQ(rig.send(rig.segment(frame_of(60, 1), 1)), 1u);
+    EXPECT_EQ(rig.take_completions().size(), 1u);
+    rig.driver.arm();
+    EXPECT_EQ(rig.chip.at(Fake::IMS) & txdw, 0u) << "it was sent by then";
+    (void)rig.driver.interrupt();
+
+    rig.chip.transmit_at_once = false;
+    EXPECT_EQ(rig.send(rig.segment(frame_of(60, 2), 2)), 1u);
+    rig.chip.run_transmit(); // since the last look at the ring
+    EXPECT_FALSE(rig.chip.interrupting());
+    rig.driver.arm();
+    EXPECT_TRUE(rig.chip.interrupting());
+    const std::size_t writes = rig.chip.writes.size();
+    rig.driver.arm();
+    EXPECT_EQ(rig.chip.writes.size(), writes);
+
+    rig.driver.stop();
+    rig.driver.apply(up_state());
+    EXPECT_EQ(rig.chip.at(Fake::IMS) & txdw, 0u);
+    EXPECT_EQ(rig.take_completions().size(), 1u);
 }
 
 TEST(E1000Tx, LeavesAPacketWithoutItsLastSegment) {

@@ -151,6 +151,7 @@ class FakeChip {
         }
         return count;
     }
+    void arm() { ++arms; }
     [[nodiscard]] NetLink link() { return link_state; }
     [[nodiscard]] static std::span<const std::string_view> stat_names() {
         static constexpr std::array<std::string_view, 2> names{
@@ -167,6 +168,7 @@ class FakeChip {
     NetLink link_state{true, true, 1000};
     int applies = 0;
     int interrupts = 0;
+    int arms = 0;
     int stops = 0;
     int tx_calls = 0;
     int partial_packets = 0;

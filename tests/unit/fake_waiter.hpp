@@ -18,12 +18,16 @@ namespace udrv::test {
 class ScriptedWaiter final : public Waiter {
   public:
     std::function<WaitResult(std::optional<std::chrono::milliseconds>, bool)> on_wait;
+    std::function<void()> on_publish = [] {};
     int publishes = 0;
 
     WaitResult wait(std::optional<std::chrono::milliseconds> timeout, bool publish) override {
         return on_wait(timeout, publish);
     }
-    void publish() noexcept override { ++publishes; }
+    void publish() noexcept override {
+        ++publishes;
+        on_publish();
+    }
 };
 
 /// For a kernel in a thread of its own: the doorbell is a semaphore.

@@ -148,6 +148,7 @@ TEST(NetService, SleepsWithTheFlagSetAndLooksOnceMore) {
     EXPECT_EQ(waits, 2);
     EXPECT_EQ(rig.kernel.need_wakeup->driver, 0U);
     EXPECT_EQ(rig.chip.stops, 1);
+    EXPECT_EQ(rig.chip.arms, 2) << "what is under way has to interrupt a sleeper";
     EXPECT_EQ(rig.chip.interrupts, 0) << "a doorbell is no reason to read the cause";
     udrv_net_completion completion{};
     EXPECT_TRUE(rig.kernel.completion.pop(completion));
@@ -205,6 +206,78 @@ TEST(NetService, PublishesOnlyIfTheKernelSleeps) {
         rig.service.run();
         EXPECT_EQ(rig.waiter.publishes, 0) << "one processor: the wait publishes";
     }
+}
+
+// What came is answered while the driver lets others run, or polls; there is no sleep in
+// between, so no doorbell either.
+TEST(NetService, TakesTheAnswersBeforeItSleeps) {
+    for (const unsigned cpus : {1U, 2U}) {
+        Rig rig(cpus);
+        rig.service.start();
+        rig.kernel.need_wakeup->kernel = 1;
+        ASSERT_TRUE(rig.kernel.fill.push({0, 2048, 1}));
+        ASSERT_TRUE(rig.kernel.tx.push(segment(1, true))); // comes back as received
+        rig.waiter.on_publish = [&] {
+            if (rig.waiter.publishes == 1) {
+                EXPECT_EQ(rig.kernel.need_wakeup->driver, 0U);
+                EXPECT_TRUE(rig.kernel.tx.push(segment(2, true)));
+            }
+        };
+        rig.waiter.on_wait = [&](auto, bool) {
+            WaitResult result;
+            result.stop = true;
+            EXPECT_EQ(rig.service.counters().tx_packets, 2U);
+            return result;
+        };
+        rig.service.run();
+        EXPECT_EQ(rig.service.counters().doorbells, 0U);
+        EXPECT_EQ(rig.service.counters().yields, 0U) << "the answer came with the publishing";
+    }
+}
+
+TEST(NetService, OnOneProcessorItYieldsLessAndLessIfNobodyAnswers) {
+    Rig rig;
+    rig.service.start();
+    int waits = 0;
+    rig.waiter.on_wait = [&](auto, bool) {
+        EXPECT_TRUE(rig.kernel.fill.push({0, 2048, 1}));
+        EXPECT_TRUE(rig.kernel.tx.push(segment(1, true)));
+        udrv_net_completion completion{};
+        udrv_net_rx rx{};
+        (void)rig.kernel.completion.pop(completion);
+        (void)rig.kernel.rx.pop(rx);
+        WaitResult result;
+        result.events.doorbells = 1;
+        result.stop = ++waits == 200;
+        return result;
+    };
+    rig.service.run();
+    EXPECT_GT(rig.service.counters().yields, 4U);
+    EXPECT_LT(rig.service.counters().yields, 12U);
+}
+
+TEST(YieldBudgetTest, PaysIfThereAreAnswersSoon) {
+    using std::chrono::milliseconds;
+    YieldBudget budget(1);
+    EXPECT_TRUE(budget.worthwhile());
+    budget.took(milliseconds{0}, 1);
+    EXPECT_TRUE(budget.worthwhile());
+    budget.took(milliseconds{4}, 5); // long, but for a batch
+    EXPECT_TRUE(budget.worthwhile());
+    budget.took(milliseconds{4}, 1); // somebody computes
+    EXPECT_TRUE(budget.worthwhile());
+    budget.took(milliseconds{0}, 0); // nobody answers
+    EXPECT_FALSE(budget.worthwhile());
+    EXPECT_FALSE(budget.worthwhile());
+    EXPECT_TRUE(budget.worthwhile());
+    for (int n = 0; n < 20; ++n) {
+        budget.took(milliseconds{0}, 0);
+    }
+    for (std::uint32_t n = 1; n < YieldBudget::limit; ++n) {
+        EXPECT_FALSE(budget.worthwhile());
+    }
+    EXPECT_TRUE(budget.worthwhile());
+    EXPECT_FALSE(YieldBudget(2).worthwhile()) << "others have a processor of their own";
 }
 
 TEST(NetService, DesiredStateIsApplied) {
