@@ -11,6 +11,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -62,6 +63,10 @@ TEST(Sandbox, WhatServingNeedsWorks) {
         ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
         if (::write(STDOUT_FILENO, text.data(), 0) != 0) {
             return 1;
+        }
+        iovec nowhere{};
+        if (::preadv2(1000, &nowhere, 1, -1, RWF_NOWAIT) != -1 || errno != EBADF) {
+            return 3;
         }
         // The call reaches the kernel, which knows no such file.
         if (::ioctl(1000, UDRV_IOC_BUS_MASTER, 0UL) != -1 || errno != EBADF) {
