@@ -264,6 +264,24 @@ def trust_table(results, smp):
         yield from table(["what", "in-kernel", *(title for _, _, title in TRUST)], rows)
 
 
+BUDGET = (("guest_us", "guest's code"), ("emulator_us", "QEMU"), ("host_us", "host's kernel"),
+          ("eventfd_write_us", "waking QEMU's threads"), ("interrupts", "interrupts"), ("switches", "switches"),
+          ("driver_calls", "driver calls"), ("rtt_p50_us", "RTT us"))
+
+
+def budget_table(results, smp):
+    base = f"budget/{smp}cpu"
+    rows = []
+    for config in net.CONFIGS:
+        for load in keys_below(results, f"{base}/{config}"):
+            found = [results.get(f"{base}/{config}/{load}/{key}") for key, _ in (("cpu_us", ""), *BUDGET)]
+            if all(found):
+                rows.append([net.LABELS[config], load, *(number(one) for one in found)])
+    if rows:
+        yield from ["### Where the time of an echo goes, one virtual CPU: microseconds, and times an echo", ""]
+        yield from table(["driver", "load", "CPU us", *(title for _, title in BUDGET)], rows)
+
+
 def stolen(results):
     """How much of the time a virtual CPU was ready but this machine had other work."""
     found = [entry["median"] for name, entry in results.values.items() if name.endswith("/stolen_percent")]
@@ -290,7 +308,7 @@ def write_summary(document, out):
         lines += ["### Ratios user-level / in-kernel, medians of the rounds", ""]
         lines += table(["CPUs", "what", "ratio", "rounds", "aim", ""], rows)
     for smp in document["smp"]:
-        for part in (trust_table, echo_table, read_table, random_table):
+        for part in (budget_table, trust_table, echo_table, read_table, random_table):
             lines += part(results, smp)
     lines += [f"Not measured: {name}: {why}." for name, why in document["absent"].items()]
     text = "\n".join(lines) + "\n"
