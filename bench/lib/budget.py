@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 
 from machine import BenchError, Machine, free_udp_ports
-from net import CONFIGS, ECHO, LABELS, Net
+from net import CONFIGS, LABELS, Net
 
 LOADS = {"full": (0.1, 0.25, 0.5, 1.0), "quick": (0.1, 0.5), "smoke": (0.5,)}
 HERTZ = 999
@@ -61,18 +61,18 @@ class Budget(Net):
             self.prefix = "budget/1cpu"
             self.progress.step(f"{self.prefix}: preparing", 30)
             machine.run("$programs/udp_echo serve 0.0.0.0 7 >/dev/null 2>&1 &")
-            machine.run(f"net_up stock {ECHO} 10.0.0.1")
+            machine.run(f"net_up stock {self.echo_bdf} {self.echo_address}")
             peak = self.peak(machine, "stock", 1024)
-            machine.run(f"net_down stock {ECHO}")
+            machine.run(f"net_down stock {self.echo_bdf}")
             for number in range(self.plan.rounds):
                 turn = number % len(self.configs)
                 for config in self.configs[turn:] + self.configs[:turn]:
-                    machine.run(f"net_up {config} {ECHO} 10.0.0.1")
+                    machine.run(f"net_up {config} {self.echo_bdf} {self.echo_address}")
                     for load in self.loads:
                         self.progress.step(f"{self.prefix} round {number + 1}: {LABELS[config]} at {load:.2f}",
                                            self.window + 5)
                         self.look(machine, config, load, peak * load)
-                    machine.run(f"net_down {config} {ECHO}")
+                    machine.run(f"net_down {config} {self.echo_bdf}")
 
     def look(self, machine, config, load, rate):
         self.load(machine, config, 1024, rate, 0.7)  # QEMU translates what runs first

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 # shellcheck shell=bash
-# The guest's side of bench/run: takes commands, a line each, from a virtio port that
-# the host has the other end of, runs them as bash would, and answers with what they
-# print and a last line of \001 and their status. Below, what the commands are.
+# The side of bench/run in the machine under test: takes commands, a line each, from a
+# virtio port that the host has the other end of, or from the socket UDRV_BENCH_FD, runs
+# them as bash would, and answers with what they print and a last line of \001 and their
+# status. Below, what the commands are.
 . tests/vm/guest/lib.sh
 set +u
 programs=$build/bin
@@ -15,7 +16,14 @@ bound_to_udrv() { [ "$(readlink "/sys/bus/pci/devices/$1/driver")" = ../../../bu
 give_to_udrv() {
     take "$1" && echo "$([ "${2:-}" = untrusted ] && echo 1 || echo 0)" >"/sys/bus/pci/devices/$1/udrv/untrusted"
 }
-take() { bound_to_udrv "$1" || "$udrv" bind --unsafe-no-iommu "$1" 2>/tmp/run/bind.err || { cat /tmp/run/bind.err; return 1; }; }
+# In the lab it does not matter what the device could reach; elsewhere it is the user's to say.
+take() {
+    # shellcheck disable=SC2086 # options
+    bound_to_udrv "$1" || "$udrv" bind ${bind_options---unsafe-no-iommu} "$1" 2>/tmp/run/bind.err || {
+        cat /tmp/run/bind.err
+        return 1
+    }
+}
 # `udrv unbind` leaves a chip that the kernel can not reset to nobody. Here its driver
 # has stopped in peace, so the kernel's may have it.
 give_to_kernel() {
@@ -39,7 +47,7 @@ start_program() {
 
 # --- Network -----------------------------------------------------------------
 
-# net_up CONFIG BDF ADDRESS: the interface becomes $net_if
+# net_up CONFIG BDF ADDRESS/PREFIX: the interface becomes $net_if
 net_up() {
     net_if=un${2:8:2}
     case $1 in
@@ -55,7 +63,7 @@ net_up() {
     reflect) give_to_udrv "$2" && start_program "$2" "$programs/e1000_reflect" "$2"; return ;;
     *) echo "no configuration '$1'"; return 1 ;;
     esac
-    ip addr replace "$3/24" dev "$net_if" && ip link set "$net_if" up
+    ip addr replace "$3" dev "$net_if" && ip link set "$net_if" up
     wait_for 15 carrier "$net_if"
 }
 net_down() { # CONFIG BDF
@@ -94,11 +102,11 @@ counters() {
     echo "counters $line $ctxt $intr $calls"
 }
 
-# tcp SECONDS [OPTION]...: bit/s towards the peer, or from it with -R
+# tcp SECONDS PEER [OPTION]...: bit/s towards the peer, or from it with -R
 tcp() {
-    local seconds=$1
-    shift
-    iperf3 -J -c 10.0.1.2 -t "$seconds" -O 1 "$@" >/tmp/run/iperf.json || return
+    local seconds=$1 peer=$2
+    shift 2
+    iperf3 -J -c "$peer" -t "$seconds" -O 1 "$@" >/tmp/run/iperf.json || return
     echo "tcp $(json_sum sum_received bits_per_second /tmp/run/iperf.json)"
 }
 
@@ -156,9 +164,13 @@ random() {
 
 # --- The agent -----------------------------------------------------------------
 
-for port in /sys/class/virtio-ports/*; do
-    [ "$(cat "$port/name")" != udrv.bench ] || exec 3<>"/dev/${port##*/}"
-done
+if [ -n "${UDRV_BENCH_FD:-}" ]; then
+    exec 3<&"$UDRV_BENCH_FD"
+else
+    for port in /sys/class/virtio-ports/*; do
+        [ "$(cat "$port/name")" != udrv.bench ] || exec 3<>"/dev/${port##*/}"
+    done
+fi
 printf 'ready\n\001 0\n' >&3
 while IFS= read -r -u 3 line; do
     eval "$line" </dev/null >&3 2>&1

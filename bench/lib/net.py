@@ -9,9 +9,8 @@ from machine import ROOT, BenchError, Machine, free_udp_ports
 CONFIGS = ("stock", "udrv", "tap", "reflect")
 LABELS = {"stock": "in-kernel", "udrv": "user-level", "tap": "user-level over TAP", "reflect": "ceiling (no IP stack)",
           "untrusted": "user-level, untrusted"}
-ECHO = "0000:00:12.0"  # on the wire to the load
-ECHO_MAC = "52:54:00:00:00:03"
-TCP = "0000:00:10.0"  # on the hub with the peer
+ECHO = "0000:00:12.0"  # of the lab: on the wire to the load
+TCP = "0000:00:10.0"  # of the lab: on the hub with the peer
 # Of the in-kernel driver's peak.
 LOADS = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 1.15, 1.3, 1.5, 2.0)
 QUICK_LOADS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5)
@@ -24,6 +23,11 @@ SIZES = (1024, 64, 1472)
 
 
 class Net:
+    # The cards under test, their addresses with a prefix, the peer's, and the first's
+    # hardware address, which nobody answers for while the chip only reflects.
+    echo_bdf, echo_address, echo_mac = ECHO, "10.0.0.1/24", "52:54:00:00:00:03"
+    tcp_bdf, tcp_address, tcp_peer = TCP, "10.0.1.1/24", "10.0.1.2"
+
     def __init__(self, plan, results, progress, log):
         self.plan = plan
         self.results = results
@@ -70,15 +74,14 @@ class Net:
 
     def session(self, machine):
         self.progress.step(f"{self.prefix}: preparing", 30)
-        machine.run("$programs/udp_echo serve 0.0.0.0 7 >/dev/null 2>&1 &")
-        machine.run("setup_peer && in_peer ip addr add 10.0.1.2/24 dev $peer_if && serve_iperf")
-        machine.run(f"net_up stock {ECHO} 10.0.0.1")
+        self.prepare(machine)
+        machine.run(f"net_up stock {self.echo_bdf} {self.echo_address}")
         peaks = {size: self.peak(machine, "stock", size) for size in self.sizes}
-        machine.run(f"net_down stock {ECHO}")
+        machine.run(f"net_down stock {self.echo_bdf}")
         if self.plan.mode != "smoke" and "udrv" in self.configs:
-            machine.run(f"net_up udrv {ECHO} 10.0.0.1")
+            machine.run(f"net_up udrv {self.echo_bdf} {self.echo_address}")
             top = 1.6 * self.peak(machine, "udrv", 1024) / peaks[1024]
-            machine.run(f"net_down udrv {ECHO}")
+            machine.run(f"net_down udrv {self.echo_bdf}")
             more = [load for load in MORE_LOADS if load > self.loads[-1]]
             # Up to the first that is high enough.
             self.loads += tuple(load for n, load in enumerate(more) if n == 0 or more[n - 1] < top)[:2 + (top > 3)]
@@ -92,6 +95,10 @@ class Net:
                 if config != "reflect":
                     self.tcp_round(machine, config, number)
 
+    def prepare(self, machine):
+        machine.run("$programs/udp_echo serve 0.0.0.0 7 >/dev/null 2>&1 &")
+        machine.run(f"setup_peer && in_peer ip addr add {self.tcp_peer}/24 dev $peer_if && serve_iperf")
+
     def peak(self, machine, config, size):
         """What it echoes when as many datagrams are under way as its queues take."""
         self.load(machine, config, size, 0, 0.7, window=64)  # QEMU translates what runs first
@@ -99,7 +106,7 @@ class Net:
 
     def echo_round(self, machine, config, number, peaks):
         self.progress.step(f"{self.prefix} round {number + 1}: {LABELS[config]}, setting up", SWITCH)
-        machine.run(f"net_up {config} {ECHO} 10.0.0.1")
+        machine.run(f"net_up {config} {self.echo_bdf} {self.echo_address}")
         self.load(machine, config, 1024, peaks[1024] * 0.3, 0.3)
         self.last_counters = None
         if self.soaks(machine.smp):
@@ -114,14 +121,14 @@ class Net:
                     self.progress.step(f"{self.prefix} round {number + 1}: {LABELS[config]}, the same with the soaker",
                                        self.seconds + 1.2)
                     self.soak(machine, config, size, load, peaks[size] * load)
-        machine.run(f"net_down {config} {ECHO}")
+        machine.run(f"net_down {config} {self.echo_bdf}")
 
     def load_command(self, config, size, rate, seconds, window=0, warmup=0.3):
         command = [str(ROOT / self.plan.build / "bin/echo_load"), "--wire", self.wire, "--size", str(size),
                    "--seconds", str(seconds), "--warmup", str(warmup)]
         command += ["--window", str(window)] if window else ["--rate", f"{max(rate, 50):.0f}"]
         if config == "reflect":
-            command += ["--mac", ECHO_MAC]
+            command += ["--mac", self.echo_mac]
         return command
 
     def load(self, machine, config, size, rate, seconds, window=0):
@@ -133,7 +140,7 @@ class Net:
         return json.loads(done.stdout)
 
     def counters(self, machine):
-        words = machine.run(f"counters {ECHO}").split()
+        words = machine.run(f"counters {self.echo_bdf}").split()
         return [int(word) for word in words[1:5]]
 
     def point(self, machine, config, size, load, rate):
@@ -197,9 +204,12 @@ class Net:
 
     def tcp_round(self, machine, config, number):
         self.progress.step(f"{self.prefix} round {number + 1}: {LABELS[config]}, setting up", SWITCH)
-        machine.run(f"net_up {config} {TCP} 10.0.1.1 && wait_reachable 10.0.1.2")
+        machine.run(f"net_up {config} {self.tcp_bdf} {self.tcp_address} && wait_reachable {self.tcp_peer}")
         for way, option in (("out", ""), ("in", "-R")):
             self.progress.step(f"{self.prefix} round {number + 1}: {LABELS[config]}, TCP {way}", self.tcp_seconds + 1.5)
-            words = machine.run(f"tcp {self.tcp_seconds} {option}").split()
+            words = self.tcp(machine, option).split()
             self.results.add(f"{self.prefix}/tcp/{config}/{way}_megabits_per_s", float(words[1]) * 1e-6, "Mb/s", "higher")
-        machine.run(f"net_down {config} {TCP}")
+        machine.run(f"net_down {config} {self.tcp_bdf}")
+
+    def tcp(self, machine, option):
+        return machine.run(f"tcp {self.tcp_seconds} {self.tcp_peer} {option}")

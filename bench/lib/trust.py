@@ -52,9 +52,8 @@ class Trust(Net):
     def session(self, machine):
         self.progress.step(f"{self.prefix}: preparing", 30)
         machine.run("insmod $build/modules/udrv_blk.ko")
-        machine.run("$programs/udp_echo serve 0.0.0.0 7 >/dev/null 2>&1 &")
-        machine.run("setup_peer && in_peer ip addr add 10.0.1.2/24 dev $peer_if && serve_iperf")
-        machine.run(f"net_up stock {ECHO} 10.0.0.1")
+        self.prepare(machine)
+        machine.run(f"net_up stock {ECHO} {self.echo_address}")
         peaks = {1024: self.peak(machine, "stock", 1024)}
         machine.run(f"net_down stock {ECHO}")
         self.results.note(f"{self.prefix}/calibration", peaks)

@@ -41,3 +41,7 @@ for plot in ("udp-echo-1cpu", "read-ahci-1cpu", "read-ide-1cpu"):
 print(f"{len(results)} figures in {document['seconds']:.0f} s, {len(problems)} problems", *problems, sep="\n")
 sys.exit(bool(problems))
 PYTHON
+
+. tests/vm/lib.sh
+guest 'on a machine with a peer' 900 --smp 2 --nic e1000 --nic e1000 -- bench_peer.sh
+finish
