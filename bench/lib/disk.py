@@ -9,10 +9,10 @@ import tempfile
 
 from machine import BenchError, Machine
 
-LABELS = {"stock": "in-kernel", "udrv": "user-level", "nbd": "NBD", "untrusted": "user-level, untrusted"}
+LABELS = {"stock": "in-kernel", "udrv": "user-level", "nbd": "NBD", "ublk": "ublk", "untrusted": "user-level, untrusted"}
 # Kind of controller: its place, its driver in the kernel, what is compared on it.
 KINDS = {
-    "ahci": ("0000:00:18.0", "ahci", ("stock", "udrv", "nbd")),
+    "ahci": ("0000:00:18.0", "ahci", ("stock", "udrv", "nbd", "ublk")),
     "ide": ("0000:00:01.1", "ata_piix", ("stock", "udrv")),
 }
 # The paper's, in sectors of 512 bytes.
@@ -49,7 +49,6 @@ class Disk:
         if "nbd" in plan.configs and not shutil.which("qemu-nbd"):
             self.cases.remove(("ahci", "nbd"))
             results.absent["nbd"] = "qemu-nbd is not installed (run scripts/deps)"
-        results.absent["ublk"] = "no ublk server is among Debian 12's packages, and its own kernel has no ublk"
 
     def sweep_seconds(self):
         return len(self.sectors) * ((self.seconds or 5) + 0.02)
@@ -79,6 +78,9 @@ class Disk:
 
     def session(self, machine):
         machine.run("insmod $build/modules/udrv_blk.ko")
+        if ("ahci", "ublk") in self.cases and machine.run("modinfo -n ublk_drv 2>/dev/null || echo no") == "no":
+            self.cases.remove(("ahci", "ublk"))
+            self.results.absent["ublk"] = f"the guest's kernel, {machine.kernel}, has none"
         for number in range(self.plan.rounds):
             turn = number % len(self.cases)
             self.round(machine, number, self.cases[turn:] + self.cases[:turn])

@@ -124,7 +124,7 @@ disk_up() {
     local module=ahci
     [ "$2" = ahci ] || module=ata_piix
     case $1 in
-    stock | nbd)
+    stock | nbd | ublk)
         modprobe sd_mod && modprobe "$module" && give_to_kernel "$3" || return
         wait_for 30 disk_of "$3" || return
         disk=/dev/$(disk_of "$3")
@@ -137,7 +137,20 @@ disk_up() {
         ;;
     *) echo "no configuration '$1'"; return 1 ;;
     esac
-    [ "$1" = nbd ] || return 0
+    case $1 in
+    ublk)
+        rm -f /tmp/run/ublk.out
+        modprobe ublk_drv || return
+        "$programs/ublk_loop" "$disk" >/tmp/run/ublk.out 2>/tmp/run/ublk.err &
+        driver_pid[ublk]=$!
+        wait_for 30 grep -q ready /tmp/run/ublk.out || { cat /tmp/run/ublk.err; return 1; }
+        disk=$(sed -n 's/.*ready, //p' /tmp/run/ublk.out)
+        wait_for 10 test -b "$disk"
+        return
+        ;;
+    nbd) ;;
+    *) return 0 ;;
+    esac
     modprobe nbd nbds_max=1 || return
     qemu-nbd --cache=none --aio=native -f raw -c /dev/nbd0 "$disk" || return
     disk=/dev/nbd0
@@ -146,6 +159,7 @@ disk_up() {
 disk_down() { # CONFIG BDF
     case $1 in
     nbd) qemu-nbd -d /dev/nbd0 >/dev/null; wait_for 5 not pidof qemu-nbd >/dev/null ;;
+    ublk) stop_driver ublk ;;
     udrv | untrusted) stop_driver "$2"; wait_for 5 give_to_kernel "$2" ;;
     esac
 }

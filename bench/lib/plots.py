@@ -25,7 +25,7 @@ set style line 4 lc rgb '#7f7f7f' pt 13 ps 0.7 lw 1.5
 """
 TERMINALS = {"svg": "set terminal svg size 760,480 font 'Helvetica,13' background '#ffffff'",
              "png": "set terminal pngcairo size 1140,720 font 'Helvetica,15' background '#ffffff'"}
-LINES = {"stock": 1, "udrv": 2, "tap": 3, "nbd": 3, "reflect": 4}
+LINES = {"stock": 1, "udrv": 2, "tap": 3, "nbd": 3, "reflect": 4, "ublk": 4}
 
 
 def curve(results, names):

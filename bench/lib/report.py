@@ -150,9 +150,10 @@ def disk_aims(results, smp):
                 name = f"{kind}: 4 KiB {job.rstrip('0123456789')}, depth {job.lstrip('randewit')}"
                 yield Aim(smp, name, rate, at_least=1.0 if kind == "ahci" and job.endswith("32") else None)
     for job in ("randread32", "randwrite32"):
-        rate = results.ratio(*(f"{base}/{job}/ahci/{config}/iops" for config in ("udrv", "nbd")))
-        if rate:
-            yield Aim(smp, f"ahci: 4 KiB {job[:-2]}, depth 32, against NBD", rate, at_least=2.0)
+        for other, aim in (("nbd", 2.0), ("ublk", None)):
+            rate = results.ratio(*(f"{base}/{job}/ahci/{config}/iops" for config in ("udrv", other)))
+            if rate:
+                yield Aim(smp, f"ahci: 4 KiB {job[:-2]}, depth 32, against {disk.LABELS[other]}", rate, at_least=aim)
 
 
 def aims(document):
