@@ -66,7 +66,7 @@ class BlkService : public ServiceLoop<BlkService<C>> {
             n += complete(std::span(done_.data() + n, count - n));
         }
         if (count != 0) {
-            this->produced_news(static_cast<std::uint32_t>(count));
+            this->produced_awaited(static_cast<std::uint32_t>(count));
         }
         return static_cast<std::uint32_t>(count);
     }

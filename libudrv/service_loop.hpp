@@ -96,7 +96,7 @@ class ServiceLoop {
     /// Entries were produced: the kernel gets to know if it wants to.
     void produced(std::uint32_t count) { unpublished_ += count; }
     /// The same, of what somebody waits for, and may answer.
-    void produced_news(std::uint32_t count) {
+    void produced_awaited(std::uint32_t count) {
         produced(count);
         answers_awaited_ = true;
     }

@@ -92,7 +92,7 @@ class NetService : public ServiceLoop<NetService<C>> {
             }
             counters_.rx_buffers += count;
             queue_.rx.commit(count);
-            this->produced_news(count);
+            this->produced_awaited(count);
         }
         return count;
     }
