@@ -69,9 +69,11 @@ net_up() {
 net_down() { # CONFIG BDF
     case $1 in
     stock) ip link set "$net_if" down; ip addr flush dev "$net_if" ;;
-    *) stop_driver "$2"; wait_for 5 give_to_kernel "$2" ;;
+    *) stop_driver "$2" && wait_for 5 give_to_kernel "$2" ;;
     esac
 }
+# net_back BDF: at the end. Not if our driver does not stop in peace: see give_to_kernel.
+net_back() { ! bound_to_udrv "$1" || { stop_driver "$1" && give_to_kernel "$1"; }; }
 
 # counters BDF: interrupts of its line, context switches and interrupts of the machine,
 # system calls of its driver. Without a fork but for the driver's.

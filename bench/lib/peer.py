@@ -55,7 +55,7 @@ class PeerNet(Net):
             try:
                 self.session(machine)
             finally:
-                machine.run("kill $echo_server; ! bound_to_udrv " + self.plan.bdf + " || give_to_kernel " + self.plan.bdf)
+                machine.run(f"kill $echo_server; net_back {self.plan.bdf}")
 
     def prepare(self, machine):
         machine.run("$programs/udp_echo serve 0.0.0.0 7 >/dev/null 2>&1 & echo_server=$!")

@@ -11,6 +11,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -68,6 +69,9 @@ TEST(Sandbox, WhatServingNeedsWorks) {
         if (::preadv2(1000, &nowhere, 1, -1, RWF_NOWAIT) != -1 || errno != EBADF) {
             return 3;
         }
+        if (::syscall(SYS_tgkill, ::getpid(), ::gettid(), 0) != 0) { // as abort() does
+            return 4;
+        }
         // The call reaches the kernel, which knows no such file.
         if (::ioctl(1000, UDRV_IOC_BUS_MASTER, 0UL) != -1 || errno != EBADF) {
             return 2;
@@ -83,6 +87,7 @@ TEST(Sandbox, EverythingElseKills) {
     expect_killed([] { (void)::execl("/bin/true", "true", nullptr); });
     expect_killed([] { (void)::ioctl(0, TIOCSTI, "x"); });
     expect_killed([] { (void)::kill(::getppid(), 0); });
+    expect_killed([] { (void)::syscall(SYS_tgkill, ::getppid(), ::getppid(), 0); });
     expect_killed([] {
         (void)::mmap(nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     });
