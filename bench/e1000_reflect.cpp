@@ -68,6 +68,9 @@ int main(int argc, char** argv) try {
     }
     (void)nic.chip.rx_provide(fill);
     nic.start();
+    for (unsigned wait = 0; wait < 1000 && !nic.chip.link().up; ++wait) {
+        ::usleep(10'000); // nobody asks by ARP before the load begins
+    }
     nic.ready("e1000_reflect");
     for (unsigned passes = 0; !OwnE1000::stopping();) {
         if (!pass(nic, buffers)) {

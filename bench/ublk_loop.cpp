@@ -162,6 +162,7 @@ class Queue {
         if (at == MAP_FAILED) {
             udrv::throw_errno(errno, "map " + name_);
         }
+        map_ = udrv::MemoryMap(at, bytes);
         requests_ = {static_cast<const ublksrv_io_desc*>(at), depth};
         buffers_.reset(static_cast<std::byte*>(
             std::aligned_alloc(page_bytes, std::size_t{depth} * max_bytes)));
@@ -249,6 +250,7 @@ class Queue {
     std::string name_;
     udrv::FileDescriptor file_;
     Ring ring_{2 * depth};
+    udrv::MemoryMap map_; ///< holds the file, too: DEL_DEV waits for it to go
     std::span<const ublksrv_io_desc> requests_;
     std::unique_ptr<std::byte, decltype([](std::byte* at) { std::free(at); })> buffers_;
 };

@@ -78,10 +78,11 @@ class Rollback {
     bool committed_ = false;
 };
 
-void refuse_unconfined(const std::string& reason, const std::string& tried) {
+void refuse_unconfined(const std::string& reason, const std::string& tried,
+                       const std::string& undone = {}) {
     if (!reason.empty()) {
         throw_error(EPERM, tried, reason + ", so its driver could reach all memory",
-                    "--unsafe-no-iommu if you trust the driver like the kernel");
+                    undone + "--unsafe-no-iommu if you trust the driver like the kernel");
     }
 }
 
@@ -175,7 +176,7 @@ void bind(const System& system, const PciAddress& address, const BindOptions& op
     if (reason.empty() && read_number(system.device(address) / "udrv/iommu") == 0) {
         reason = "its IOMMU does not remap interrupts";
         if (!options.without_iommu) {
-            refuse_unconfined(reason, tried);
+            refuse_unconfined(reason, tried, "it has its old driver again; ");
         }
     }
     if (options.untrusted) {

@@ -71,7 +71,9 @@ class ServiceLoop {
                 tick();
                 continue;
             }
-            if (!yield() && (spin_.polls() == 0 || !may_poll() || !poll())) {
+            if (yield() || (spin_.polls() != 0 && may_poll() && poll())) {
+                tick(); // what comes may always be found there
+            } else {
                 sleep();
             }
         }

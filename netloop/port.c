@@ -89,7 +89,8 @@ static struct udrv_net *udrv_net_create(struct udrv_session *s, const struct udr
 	struct udrv_net *n;
 	int ret;
 
-	dev = alloc_etherdev(sizeof(*n));
+	dev = alloc_netdev(sizeof(*n), arg->name[0] ? arg->name : "udn%d",
+			   arg->name[0] ? NET_NAME_USER : NET_NAME_ENUM, ether_setup);
 	if (!dev)
 		return ERR_PTR(-ENOMEM);
 	n = netdev_priv(dev);
@@ -99,7 +100,6 @@ static struct udrv_net *udrv_net_create(struct udrv_session *s, const struct udr
 	n->features = arg->features;
 	spin_lock_init(&n->state_lock);
 	netif_napi_add(dev, &n->napi, udrv_net_poll);
-	strscpy(dev->name, arg->name[0] ? arg->name : "udn%d", IFNAMSIZ);
 	SET_NETDEV_DEV(dev, &s->udev->pdev->dev);
 	eth_hw_addr_set(dev, arg->mac);
 	dev->min_mtu = ETH_MIN_MTU;

@@ -22,11 +22,9 @@ WAKING = "eventfd_write"  # the host's function that wakes QEMU's other threads
 def place(frame):
     """Of "address symbol (file)": whose code it is."""
     file = frame.rsplit("(", 1)[-1].rstrip(")")
-    if file.startswith("[kernel"):
-        return HOST
-    if file.startswith("[") or file.startswith("//anon") or "perf-" in file:
+    if file.startswith(("//anon", "[anon", "[JIT", "[unknown]")) or "/perf-" in file:
         return GUEST
-    return EMULATOR
+    return HOST if file.startswith("[") and file != "[vdso]" else EMULATOR
 
 
 def samples(text):
@@ -45,6 +43,7 @@ class Budget(Net):
         super().__init__(plan, results, progress, log)
         self.configs = [config for config in CONFIGS if config in plan.configs]
         self.loads = LOADS[plan.mode]
+        plan.smp = [1]
         self.window = {"full": 4, "quick": 3, "smoke": 1}[plan.mode]
         if not shutil.which("perf"):
             raise BenchError("perf is missing: apt-get install linux-perf")

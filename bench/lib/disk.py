@@ -78,9 +78,12 @@ class Disk:
 
     def session(self, machine):
         machine.run("insmod $build/modules/udrv_blk.ko")
-        if ("ahci", "ublk") in self.cases and machine.run("modinfo -n ublk_drv 2>/dev/null || echo no") == "no":
+        there = "modinfo -n ublk_drv >/dev/null 2>&1 && [ -x $programs/ublk_loop ] && echo yes || echo no"
+        if ("ahci", "ublk") in self.cases and machine.run(there).strip() == "no":
             self.cases.remove(("ahci", "ublk"))
-            self.results.absent["ublk"] = f"the guest's kernel, {machine.kernel}, has none"
+            self.results.absent["ublk"] = f"the guest's kernel, {machine.kernel}, or this build has none"
+        if not self.cases:
+            raise BenchError("nothing of --configs can be measured here")
         for number in range(self.plan.rounds):
             turn = number % len(self.cases)
             self.round(machine, number, self.cases[turn:] + self.cases[:turn])

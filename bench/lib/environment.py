@@ -13,8 +13,9 @@ from machine import ROOT, BenchError
 SCHEMA = 1
 
 
-def require_tools():
-    for tool in ("qemu-system-x86_64", "gnuplot", "fio", "iperf3", "cmake"):
+def require_tools(plan):
+    lab = () if plan.peer else ("qemu-system-x86_64", "fio")
+    for tool in (*lab, "gnuplot", "iperf3", "cmake"):
         if not shutil.which(tool):
             raise BenchError(f"{tool} is missing: run scripts/deps")
 
@@ -50,7 +51,7 @@ def describe(plan):
             "system": first(r'^PRETTY_NAME="?([^"]*)', release),
             "kernel": os.uname().release,
             "qemu": first(r"version ([0-9.]+)", output("qemu-system-x86_64", "--version")),
-            "accelerator": "kvm" if kvm else "tcg",
+            "accelerator": "none" if plan.peer else "kvm" if kvm else "tcg",
             "load_average_before": os.getloadavg()[0],
         },
     }
@@ -61,6 +62,7 @@ def finish(document, results, plan, problem):
     document["machine"]["load_average_after"] = os.getloadavg()[0]
     document["guest_kernel"] = results.kernel
     document["complete"] = problem is None
+    document["smp"] = plan.smp  # as a part may have found it
     if problem:
         document["problem"] = problem
     document["absent"] = results.absent if plan.what in ("disk", "all") else {}

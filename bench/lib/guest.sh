@@ -54,6 +54,7 @@ net_up() {
     stock)
         modprobe e1000 && give_to_kernel "$2" || return
         wait_for 10 test -d "/sys/bus/pci/devices/$2/net" || return
+        ! command -v udevadm >/dev/null || udevadm settle -t 10 # it may give another name
         net_if=$(interface_of "$2")
         ;;
     udrv | untrusted)
@@ -72,8 +73,17 @@ net_down() { # CONFIG BDF
     *) stop_driver "$2" && wait_for 5 give_to_kernel "$2" ;;
     esac
 }
-# net_back BDF: at the end. Not if our driver does not stop in peace: see give_to_kernel.
-net_back() { ! bound_to_udrv "$1" || { stop_driver "$1" && give_to_kernel "$1"; }; }
+# net_back BDF: at the end, or when something failed. Not if our driver does not stop in
+# peace: see give_to_kernel.
+net_back() {
+    if ! bound_to_udrv "$1"; then
+        [ -z "$net_if" ] || ip addr flush dev "$net_if" 2>/dev/null
+    elif stop_driver "$1"; then
+        give_to_kernel "$1"
+    else
+        echo "$1 stays with udrv: its driver did not stop in peace"
+    fi
+}
 
 # counters BDF: interrupts of its line, context switches and interrupts of the machine,
 # system calls of its driver. Without a fork but for the driver's.

@@ -203,8 +203,6 @@ class ThisMachine(Agent):
         try:
             self._agent.wait(10)
         except subprocess.TimeoutExpired:
-            pass
-        if self._agent.poll() is None or self._agent.returncode:
             os.killpg(self._agent.pid, signal.SIGTERM)
 
     def _check_alive(self, doing):

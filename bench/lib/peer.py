@@ -8,12 +8,9 @@ import os
 import pathlib
 import shlex
 import subprocess
-import time
 
 from machine import ROOT, BenchError, ThisMachine
 from net import Net
-
-IPERF_START = 0.7  # seconds that its server takes
 
 
 class PeerNet(Net):
@@ -38,7 +35,9 @@ class PeerNet(Net):
         self.echo_address = self.tcp_address = plan.address
         self.tcp_peer = plan.peer_address
         self.echo_load = plan.peer_echo_load or str(ROOT / plan.build / "bin/echo_load")
-        done = subprocess.run([*self.peer, self.echo_load, "--help"], capture_output=True, text=True, check=False)
+        self.idle = {}
+        plan.smp = [len(os.sched_getaffinity(0))]
+        done = self.on_peer([self.echo_load, "--help"], 60)
         if done.returncode != 0:
             raise BenchError(f"the peer does not run {self.echo_load}: {(done.stderr or done.stdout).strip() or 'no message'}"
                              " (--peer-echo-load says where it is there)")
@@ -48,14 +47,16 @@ class PeerNet(Net):
 
     def run(self):
         with ThisMachine(self.log, self.plan.build) as machine:
-            self.plan.smp = [machine.smp]
             self.results.kernel = machine.kernel
             self.prefix = f"net/{machine.smp}cpu"
             machine.run(f"bind_options={'--unsafe-no-iommu' if self.plan.unsafe_no_iommu else ''}")
             try:
                 self.session(machine)
             finally:
-                machine.run(f"kill $echo_server; net_back {self.plan.bdf}")
+                try:
+                    self.log.write(machine.run(f"kill $echo_server; net_back {self.plan.bdf}"))
+                except (BenchError, OSError) as error:  # what brought us here is what to report
+                    self.log.write(f"at the end: {error}\n")
 
     def prepare(self, machine):
         machine.run("$programs/udp_echo serve 0.0.0.0 7 >/dev/null 2>&1 & echo_server=$!")
@@ -64,7 +65,7 @@ class PeerNet(Net):
         machine.run(f"wait_reachable {self.tcp_peer}")
 
     def load_command(self, config, size, rate, seconds, window=0, warmup=0.3):
-        command = [*self.peer, self.echo_load, "--interface", self.plan.peer_interface,
+        command = [self.echo_load, "--interface", self.plan.peer_interface,
                    "--source", self.plan.load_address, "--target", str(ipaddress.ip_interface(self.echo_address).ip),
                    "--size", str(size), "--seconds", str(seconds), "--warmup", str(warmup)]
         command += ["--window", str(window)] if window else ["--rate", f"{max(rate, 50):.0f}"]
@@ -72,23 +73,44 @@ class PeerNet(Net):
             command += ["--mac", self.echo_mac]
         return command
 
-    def load(self, machine, config, size, rate, seconds, window=0):
-        """As in the lab. The CPU time is that of this machine over the whole load, of which
-        the measured window has its share."""
+    def on_peer(self, command, timeout):
+        try:
+            return subprocess.run([*self.peer, *command], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                                  timeout=timeout, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise BenchError(f"the peer: {error}") from error
+
+    def busy(self, machine, command, seconds):
+        """The load's result, and the CPU time that this machine spent meanwhile."""
         before = machine.busy_seconds()
-        done = subprocess.run(self.load_command(config, size, rate, seconds, window), capture_output=True, text=True,
-                              timeout=seconds + 30, check=False)
-        busy = machine.busy_seconds() - before
+        done = self.on_peer(command, seconds + 30)
+        spent = machine.busy_seconds() - before
         if done.returncode != 0:
             raise BenchError(done.stderr.strip().splitlines()[-1] if done.stderr else "echo_load failed on the peer")
-        self.log.write(f"{config} {done.stdout}")
-        got = json.loads(done.stdout)
-        return {**got, "vcpu_s": busy * got["echoed"] / max(1, got["total_echoed"]), "vcpu_waited_s": 0.0}
+        return json.loads(done.stdout), spent
+
+    def load(self, machine, config, size, rate, seconds, window=0):
+        """As in the lab. The CPU time is that of this machine over the whole load, of which
+        the measured window has its share, less what the same command costs without a load
+        (ssh, and whatever else runs here)."""
+        if seconds not in self.idle:
+            command = self.load_command(config, size, 0, seconds)
+            command[command.index("--rate") + 1] = "1"
+            self.idle[seconds] = self.busy(machine, command, seconds)[1]
+        got, spent = self.busy(machine, self.load_command(config, size, rate, seconds, window), seconds)
+        self.log.write(f"{config} {json.dumps(got)} {spent}\n")
+        share = got["echoed"] / max(1, got["total_echoed"])
+        return {**got, "vcpu_s": max(0.0, spent - self.idle[seconds]) * share, "vcpu_waited_s": 0.0}
 
     def tcp(self, machine, option):
-        with subprocess.Popen([*self.peer, "iperf3", "-s", "--one-off"], stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL) as server:
-            time.sleep(IPERF_START)
-            output = super().tcp(machine, option)
-            server.wait(10)
-        return output
+        # It ends by itself, also if nobody comes, or if killing ssh does not reach it.
+        command = [*self.peer, "timeout", str(self.tcp_seconds + 30), "iperf3", "-s", "--one-off", "--forceflush"]
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True) as server:
+            try:
+                for line in server.stdout:
+                    if "listening" in line:
+                        return super().tcp(machine, option)
+                raise BenchError("iperf3 does not start on the peer: is it installed, and its port 5201 free?")
+            finally:
+                server.kill()

@@ -296,10 +296,11 @@ def write_summary(document, out):
     rows = [(f"{aim.smp}", aim.name + (f" ({aim.remark})" if aim.remark else ""), f"{aim.ratio['median']:.2f}",
              f"{aim.ratio['low']:.2f} to {aim.ratio['high']:.2f}", aim.aim, aim.verdict) for aim in aims(document)]
     commit = (document["commit"] or "unknown")[:12] + (" with changes" if document["changed"] else "")
+    where = "on real hardware" if machine["accelerator"] == "none" else f"QEMU {machine['qemu']} ({machine['accelerator']})"
     lines = [f"`bench/run {document['what']}`, {document['mode']}, {document['rounds']} rounds, commit {commit}, "
              f"{document['started']}, {document['seconds'] / 60:.0f} min.", "",
-             f"Machine: {machine['cpu']}, {machine['cpus']} CPUs, {machine['system']}; QEMU {machine['qemu']} "
-             f"({machine['accelerator']}); guest kernel {document['guest_kernel']}.", ""]
+             f"Machine: {machine['cpu']}, {machine['cpus']} CPUs, {machine['system']}; {where}; "
+             f"kernel under test {document['guest_kernel']}.", ""]
     busy = stolen(results)
     if busy and busy["median"] > 5:
         lines += [f"This machine was busy with other work: a virtual CPU that could have run waited "

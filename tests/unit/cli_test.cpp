@@ -225,7 +225,8 @@ TEST_F(BindTest, RefusesInterruptsThatAreNotRemapped) {
             EXPECT_EQ(
                 error_of([&] { cli::bind(system, address, {}); }),
                 "bind 0000:00:10.0: its IOMMU does not remap interrupts, so its driver could "
-                "reach all memory; --unsafe-no-iommu if you trust the driver like the kernel");
+                "reach all memory; it has its old driver again; --unsafe-no-iommu if you trust the "
+                "driver like the kernel");
         });
     expect_rolled_back();
 }

@@ -235,6 +235,34 @@ TEST(NetService, TakesTheAnswersBeforeItSleeps) {
     }
 }
 
+// Where all that comes is found after yielding, signals are seen all the same.
+TEST(NetService, WhoAlwaysYieldsLooksAtSignalsToo) {
+    Rig rig;
+    rig.service.start();
+    rig.kernel.need_wakeup->kernel = 1;
+    const auto packet = [&] {
+        udrv_net_completion completion{};
+        udrv_net_rx rx{};
+        (void)rig.kernel.completion.pop(completion);
+        (void)rig.kernel.rx.pop(rx);
+        EXPECT_TRUE(rig.kernel.fill.push({0, 2048, 1}));
+        EXPECT_TRUE(rig.kernel.tx.push(segment(1, true)));
+    };
+    packet();
+    rig.waiter.on_publish = [&] {
+        if (rig.waiter.publishes < 1'000'000) {
+            packet();
+        }
+    };
+    rig.waiter.on_wait = [&](auto, bool) {
+        EXPECT_LT(rig.waiter.publishes, 1'000'000);
+        WaitResult result;
+        result.stop = true;
+        return result;
+    };
+    rig.service.run();
+}
+
 TEST(NetService, OnOneProcessorItYieldsLessAndLessIfNobodyAnswers) {
     Rig rig;
     rig.service.start();

@@ -42,6 +42,8 @@ raise SystemExit(bool(missing))
 PYTHON
 }
 check 'its figures' figures
+check 'its tables' grep -q '^| user-level | 0.25 |' /tmp/out/summary.md
+check 'its plot' test -s /tmp/out/udp-echo-2cpu.svg
 check 'the kernel has its card at the end' test -d /sys/bus/pci/devices/$bdf/net
 check_eq 'nothing runs any more' "$(pidof udrv udp_echo e1000_tap e1000_reflect)" ''
 summary
