@@ -91,6 +91,7 @@ nothing_left 'a name too long'
 refused 'a name with a slash' 1 'no interface can have that name.*--name' "$udrv" run e1000 $bdf --name a/b
 nothing_left 'a name with a slash'
 check 'a good name' start_driver $bdf --name wire0
+check_eq 'which udev leaves to it: a person gave it' "$(cat /sys/class/net/wire0/name_assign_type)" 3
 check 'is there' test -e /sys/class/net/wire0
 check_eq 'status knows it' "$("$udrv" status --json | tr -d ' \n' | grep -o '"names":\["[a-z0-9]*"\]')" '"names":["wire0"]'
 stop_driver
