@@ -9,7 +9,6 @@
 // Prints one line when the disk is there, ends with SIGTERM or SIGINT. The protocol is
 // that of linux/ublk_cmd.h, with one queue.
 #include <algorithm>
-#include <array>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -19,7 +18,6 @@
 #include <span>
 #include <string>
 #include <thread>
-#include <vector>
 
 #include <cerrno>
 #include <fcntl.h>

@@ -39,7 +39,6 @@ def describe(plan):
         "what": plan.what,
         "mode": plan.mode,
         "rounds": plan.rounds,
-        "smp": plan.smp,
         "commit": output("git", "rev-parse", "HEAD"),
         "changed": bool(output("git", "status", "--porcelain", "--untracked-files=no")),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

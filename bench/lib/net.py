@@ -123,9 +123,12 @@ class Net:
                     self.soak(machine, config, size, load, peaks[size] * load)
         machine.run(f"net_down {config} {self.echo_bdf}")
 
+    def load_program(self):
+        """What makes the load, and where it reaches the card."""
+        return [str(ROOT / self.plan.build / "bin/echo_load"), "--wire", self.wire]
+
     def load_command(self, config, size, rate, seconds, window=0, warmup=0.3):
-        command = [str(ROOT / self.plan.build / "bin/echo_load"), "--wire", self.wire, "--size", str(size),
-                   "--seconds", str(seconds), "--warmup", str(warmup)]
+        command = [*self.load_program(), "--size", str(size), "--seconds", str(seconds), "--warmup", str(warmup)]
         command += ["--window", str(window)] if window else ["--rate", f"{max(rate, 50):.0f}"]
         if config == "reflect":
             command += ["--mac", self.echo_mac]

@@ -64,14 +64,9 @@ class PeerNet(Net):
         self.echo_mac = machine.run("cat /sys/class/net/$net_if/address").strip()
         machine.run(f"wait_reachable {self.tcp_peer}")
 
-    def load_command(self, config, size, rate, seconds, window=0, warmup=0.3):
-        command = [self.echo_load, "--interface", self.plan.peer_interface,
-                   "--source", self.plan.load_address, "--target", str(ipaddress.ip_interface(self.echo_address).ip),
-                   "--size", str(size), "--seconds", str(seconds), "--warmup", str(warmup)]
-        command += ["--window", str(window)] if window else ["--rate", f"{max(rate, 50):.0f}"]
-        if config == "reflect":
-            command += ["--mac", self.echo_mac]
-        return command
+    def load_program(self):
+        return [self.echo_load, "--interface", self.plan.peer_interface, "--source", self.plan.load_address,
+                "--target", str(ipaddress.ip_interface(self.echo_address).ip)]
 
     def on_peer(self, command, timeout):
         try:
