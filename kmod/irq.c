@@ -120,20 +120,16 @@ static ssize_t udrv_irq_read_iter(struct kiocb *iocb, struct iov_iter *to)
 	size_t len = iov_iter_count(to) < sizeof(struct udrv_irq_events) ?
 		     sizeof(u32) : sizeof(struct udrv_irq_events);
 	struct udrv_irq_events ev;
-	int ret;
 
 	if (iov_iter_count(to) < len)
 		return -EINVAL;
 	udrv_irq_publish(irq);
 	if (!udrv_irq_pending(irq))
 		udrv_irq_unmask(irq);
-	if (!udrv_irq_pending(irq)) {
-		if (nowait)
-			return -EAGAIN;
-		ret = wait_event_interruptible(irq->wq, udrv_irq_pending(irq));
-		if (ret)
-			return ret;
-	}
+	if (nowait && !udrv_irq_pending(irq))
+		return -EAGAIN;
+	if (wait_event_interruptible(irq->wq, udrv_irq_pending(irq)))
+		return -ERESTARTSYS;
 	if (READ_ONCE(irq->session->dead))
 		return -ENODEV;
 	ev.interrupts = atomic_xchg(&irq->interrupts, 0);
@@ -208,19 +204,19 @@ static const struct file_operations udrv_irq_fops = {
 
 /*
  * The session can not be freed here: udrv_irq_teardown() removes the entry, and
- * waits for opens under way, before the session's own reference goes.
+ * waits for opens under way, before the session's own reference goes. From here on
+ * it is the same file as the other: procfs would close it as the entry goes, while
+ * somebody may still poll it. (Who has the session open holds the module.)
  */
 static int udrv_irq_proc_open(struct inode *inode, struct file *file)
 {
+	const struct file_operations *fops = &udrv_irq_fops;
+
+	replace_fops(file, fops_get(fops));
 	return udrv_irq_claim(pde_data(inode), file);
 }
 
-static const struct proc_ops udrv_irq_proc_ops = {
-	.proc_open = udrv_irq_proc_open, .proc_release = udrv_irq_release,
-	.proc_read_iter = udrv_irq_read_iter, .proc_write = udrv_irq_write,
-	.proc_poll = udrv_irq_poll,
-	.proc_lseek = noop_llseek,
-};
+static const struct proc_ops udrv_irq_proc_ops = { .proc_open = udrv_irq_proc_open };
 
 /* With s->lock held. */
 int udrv_irq_open_fd(struct udrv_session *s, void *arg)
@@ -300,9 +296,9 @@ int udrv_irq_setup(struct udrv_session *s, void *argp)
 }
 
 /*
- * The session is dead: readers go home (first, since removing a path waits for
- * them), no interrupt comes any more, nothing is published. The kernel warns if
- * an interrupt's directory goes while our file is in it, so that goes first.
+ * The session is dead: readers go home, no interrupt comes any more, nothing is
+ * published. The kernel warns if an interrupt's directory goes while our file is
+ * in it, so that goes first.
  */
 void udrv_irq_teardown(struct udrv_session *s)
 {
@@ -311,7 +307,7 @@ void udrv_irq_teardown(struct udrv_session *s)
 	for (irq = s->irqs; irq < s->irqs + s->nr_irqs; irq++) {
 		RCU_INIT_POINTER(irq->port, NULL);
 		wake_up_poll(&irq->wq, EPOLLERR | EPOLLHUP | EPOLLIN);
-		proc_remove(irq->proc);		/* closes it for whoever has it open */
+		proc_remove(irq->proc);		/* no open from here on */
 		if (irq->has_line)
 			xa_erase(&udrv_proc_lines, irq->line);
 		udrv_irq_remove(irq);

@@ -51,7 +51,8 @@ concept NetChip = requires(C chip, const C const_chip, const udrv_net_desired& d
                            std::span<const udrv_net_fill> fill, std::span<udrv_net_rx> rx,
                            std::span<const udrv_net_tx> tx,
                            std::span<udrv_net_completion> completion,
-                           std::span<std::uint64_t> stats) {
+                           std::span<std::uint64_t> stats,
+                           std::span<udrv_net_register> registers) {
     { const_chip.capabilities() } -> std::same_as<const NetCapabilities&>;
     // Makes the chip agree with what the administrator wants; idempotent.
     {chip.apply(desired)};
@@ -71,6 +72,8 @@ concept NetChip = requires(C chip, const C const_chip, const udrv_net_desired& d
     // Names are constant; read_stats adds up what the chip counted since the last call.
     { C::stat_names() } -> std::convertible_to<std::span<const std::string_view>>;
     {chip.read_stats(stats)};
+    // For `ethtool -d`: as many of them as there is room for, none whose reading changes it.
+    {chip.read_registers(registers)};
     {chip.stop()};
 };
 

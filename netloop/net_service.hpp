@@ -188,6 +188,7 @@ class NetService : public ServiceLoop<NetService<C>> {
             std::copy(stats_.begin(), stats_.end(), page_.stats);
             this->news();
         }
+        chip_.read_registers(page_.registers);
         port_.published.write(page_);
         state_time_ = Loop::coarse_now();
         if (!link_ || *link_ != link) {

@@ -77,9 +77,8 @@ void udrv_net_read_published(struct udrv_net *n)
 
 	spin_lock_bh(&n->state_lock);
 	page = n->published_page;
-	if (!page)
-		goto out;
-	generation = smp_load_acquire(&page->generation);	/* then the body */
+	generation = page ? smp_load_acquire(&page->generation) :	/* then the body */
+			    n->published.generation;
 	if (generation == n->published.generation || (generation & 1))
 		goto out;
 	memcpy(&n->published, page, sizeof(*page));
@@ -105,10 +104,9 @@ static void udrv_net_tx_timeout(struct net_device *dev, unsigned int txqueue)
 }
 
 static const struct net_device_ops udrv_net_ops = {
-	.ndo_start_xmit = udrv_net_xmit,
+	.ndo_start_xmit = udrv_net_xmit, .ndo_tx_timeout = udrv_net_tx_timeout,
 	.ndo_set_mac_address = eth_mac_addr, .ndo_validate_addr = eth_validate_addr,
 	.ndo_set_rx_mode = udrv_net_desire_locked,
-	.ndo_tx_timeout = udrv_net_tx_timeout,
 };
 
 /* Up, down, MAC, MTU, features: whatever has changed, the page says it all. */
@@ -170,6 +168,21 @@ static void udrv_net_get_stats(struct net_device *dev, struct ethtool_stats *sta
 	spin_unlock_bh(&n->state_lock);
 }
 
+/* Offsets and values, as the driver last read them. */
+static int udrv_net_get_regs_len(struct net_device *dev)
+{
+	return sizeof_field(struct udrv_net_published, registers);
+}
+
+static void udrv_net_get_regs(struct net_device *dev, struct ethtool_regs *regs, void *data)
+{
+	struct udrv_net *n = netdev_priv(dev);
+
+	spin_lock_bh(&n->state_lock);
+	memcpy(data, n->published.registers, sizeof(n->published.registers));
+	spin_unlock_bh(&n->state_lock);
+}
+
 static int udrv_net_get_coalesce(struct net_device *dev, struct ethtool_coalesce *coalesce,
 				 struct kernel_ethtool_coalesce *k, struct netlink_ext_ack *ack)
 {
@@ -214,6 +227,7 @@ static const struct ethtool_ops udrv_net_ethtool_ops = {
 	.supported_coalesce_params = ETHTOOL_COALESCE_RX_USECS,
 	.get_coalesce = udrv_net_get_coalesce, .set_coalesce = udrv_net_set_coalesce,
 	.get_ringparam = udrv_net_get_ringparam, .set_ringparam = udrv_net_set_ringparam,
+	.get_regs_len = udrv_net_get_regs_len, .get_regs = udrv_net_get_regs,
 	.get_link = ethtool_op_get_link, .get_link_ksettings = udrv_net_get_link_ksettings,
 	.get_sset_count = udrv_net_get_sset_count, .get_strings = udrv_net_get_strings,
 	.get_ethtool_stats = udrv_net_get_stats,

@@ -181,12 +181,10 @@ static struct udrv_port *udrv_net_attach(struct udrv_session *s, struct udrv_por
 	q = udrv_net_queue_alloc(s, arg);
 	if (IS_ERR(q))
 		return ERR_CAST(q);
-	if (!n) {
-		n = udrv_net_create(s, arg);
-		if (IS_ERR(n)) {
-			udrv_net_queue_free(q);
-			return ERR_CAST(n);
-		}
+	n = n ?: udrv_net_create(s, arg);
+	if (IS_ERR(n)) {
+		udrv_net_queue_free(q);
+		return ERR_CAST(n);
 	}
 	q->net = n;
 	n->port.shm = q->shm;

@@ -106,7 +106,6 @@ netdev_tx_t udrv_net_xmit(struct sk_buff *skb, struct net_device *dev)
 {
 	struct udrv_net *n = netdev_priv(dev);
 	struct udrv_net_queue *q = n->queue;
-	struct udrv_net_seg *first;
 	struct udrv_net_tx tx = {};
 	bool kick = !netdev_xmit_more();
 	u32 nr = 0;
@@ -121,9 +120,8 @@ netdev_tx_t udrv_net_xmit(struct sk_buff *skb, struct net_device *dev)
 		dev_kfree_skb_any(skb);
 		dev->stats.tx_dropped++;
 	} else {
-		first = udrv_net_seg(q, q->tx.index);
-		first->skb = skb;
-		first->nr_segs = nr;
+		udrv_net_seg(q, q->tx.index)->skb = skb;
+		udrv_net_seg(q, q->tx.index)->nr_segs = nr;
 		skb_tx_timestamp(skb);
 		kick = __netdev_sent_queue(dev, skb->len, netdev_xmit_more());
 		q->tx.index += nr;
@@ -212,10 +210,10 @@ void udrv_net_refill(struct udrv_net_queue *q)
 	u32 first = q->fill.index;
 
 	while (udrv_net_rx_room(q)) {
-		struct page *page;
-
 		/* Zeroed when it is new: a lie about a length shows nothing old. */
-		page = page_pool_alloc_pages(q->pool, GFP_ATOMIC | __GFP_NOWARN | __GFP_ZERO);
+		struct page *page = page_pool_alloc_pages(q->pool, GFP_ATOMIC | __GFP_NOWARN |
+							  __GFP_ZERO);
+
 		if (!page)
 			break;
 		q->bufs[q->fill.index & (q->fill.depth - 1)] = page;

@@ -39,6 +39,7 @@
 #define UDRV_NET_MAX_DEPTH	1024
 #define UDRV_NET_MAX_MULTICAST	128	/* more: UDRV_NET_ALLMULTI is set */
 #define UDRV_NET_MAX_STATS	32
+#define UDRV_NET_MAX_REGISTERS	32
 #define UDRV_NET_NAME_LEN	16	/* IFNAMSIZ */
 #define UDRV_NET_STAT_LEN	32	/* ETH_GSTRING_LEN */
 #define UDRV_NET_MAX_BUF	2048	/* bytes of one receive buffer */
@@ -133,6 +134,12 @@ struct udrv_net_desired {
 #define UDRV_NET_LINK_UP	(1u << 0)
 #define UDRV_NET_FULL_DUPLEX	(1u << 1)
 
+/* A register of the chip, for `ethtool -d`. */
+struct udrv_net_register {
+	__u32 offset;
+	__u32 value;
+};
+
 /* What the driver knows. Driver writes, the kernel answers from it. */
 struct udrv_net_published {
 	__u32 generation;
@@ -141,6 +148,7 @@ struct udrv_net_published {
 	__u32 reserved;
 	__u64 stats[UDRV_NET_MAX_STATS];	/* all are shown, by these names: */
 	char stat_names[UDRV_NET_MAX_STATS][UDRV_NET_STAT_LEN];
+	struct udrv_net_register registers[UDRV_NET_MAX_REGISTERS];	/* zero: none */
 };
 
 /* ---- Attach --------------------------------------------------------------- */
@@ -180,7 +188,7 @@ UDRV_ASSERT_SIZE(struct udrv_net_completion, 8);
 UDRV_ASSERT_SIZE(struct udrv_net_fill, 16);
 UDRV_ASSERT_SIZE(struct udrv_net_rx, 16);
 UDRV_ASSERT_SIZE(struct udrv_net_desired, 804);
-UDRV_ASSERT_SIZE(struct udrv_net_published, 1296);
+UDRV_ASSERT_SIZE(struct udrv_net_published, 1552);
 UDRV_ASSERT_SIZE(struct udrv_net_queue_layout, 24);
 UDRV_ASSERT_SIZE(struct udrv_net_attach, 272);
 

@@ -37,6 +37,14 @@ constexpr std::array<std::string_view, 14> names{
 constexpr std::array chip_stats{reg::gprc,    reg::gptc, reg::mprc, reg::bprc, reg::mpc, reg::rnbc,
                                 reg::crcerrs, reg::rlec, reg::ruc,  reg::roc,  reg::colc};
 
+
+// What `ethtool -d` shows: nothing that reading clears.
+constexpr std::array shown_registers{
+    reg::ctrl,  reg::status, reg::itr,   reg::ims,  reg::rctl, reg::rdbal, reg::rdbah,
+    reg::rdlen, reg::rdh,    reg::rdt,   reg::rdtr, reg::radv, reg::tctl,  reg::tipg,
+    reg::tdbal, reg::tdbah,  reg::tdlen, reg::tdh,  reg::tdt,  reg::tidv,  reg::tadv,
+    reg::pba,   reg::rxcsum, reg::vet,   reg::ral,  reg::rah};
+
 constexpr std::uint32_t low(std::uint64_t address) {
     return static_cast<std::uint32_t>(address);
 }
@@ -458,6 +466,13 @@ void E1000::collect_stats() {
 void E1000::read_stats(std::span<std::uint64_t> stats) {
     collect_stats();
     std::copy_n(stats_.begin(), std::min(stats.size(), stats_.size()), stats.begin());
+}
+
+void E1000::read_registers(std::span<udrv_net_register> registers) {
+    const std::size_t count = std::min(registers.size(), shown_registers.size());
+    for (std::size_t i = 0; i < count; i++) {
+        registers[i] = {shown_registers[i].offset, shown_registers[i].read(regs_)};
+    }
 }
 
 // ---- Stop --------------------------------------------------------------------

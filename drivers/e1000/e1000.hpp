@@ -80,6 +80,7 @@ class E1000 {
     [[nodiscard]] NetLink link();
     [[nodiscard]] static std::span<const std::string_view> stat_names();
     void read_stats(std::span<std::uint64_t> stats);
+    void read_registers(std::span<udrv_net_register> registers);
     void stop();
 
   private:

@@ -39,6 +39,7 @@ TEST(Abi, NetOffsets) {
     EXPECT_EQ(offsetof(udrv_net_desired, multicast), 36U);
     EXPECT_EQ(offsetof(udrv_net_published, stats), 16U);
     EXPECT_EQ(offsetof(udrv_net_published, stat_names), 272U);
+    EXPECT_EQ(offsetof(udrv_net_published, registers), 1296U);
     EXPECT_EQ(offsetof(udrv_net_attach, vector), 24U);
     EXPECT_EQ(offsetof(udrv_net_attach, desired), 64U);
     EXPECT_EQ(offsetof(udrv_net_attach, map_bytes), 72U);

@@ -400,6 +400,29 @@ TEST(E1000Stats, CountersThatDoNotClearAreNotCountedTwice) {
     EXPECT_EQ(e1000::E1000::stat_names()[4], "rx_missed");
 }
 
+TEST(E1000Registers, AreShownByOffsetAndFitTheStatePage) {
+    Rig rig;
+    rig.driver.apply(up_state());
+    std::array<udrv_net_register, UDRV_NET_MAX_REGISTERS> shown{};
+    rig.driver.read_registers(shown);
+    const auto value = [&](std::uint32_t offset) {
+        const auto place = std::find_if(shown.begin(), shown.end(),
+                                        [&](const auto& one) { return one.offset == offset; });
+        EXPECT_NE(place, shown.end()) << offset;
+        return place->value;
+    };
+    EXPECT_EQ(value(0x2808), rig.chip.at(0x2808)); // RDLEN
+    EXPECT_NE(value(0x2808), 0U);
+    EXPECT_EQ(value(0x5400), rig.chip.at(0x5400)); // RAL 0
+    for (const auto& one : shown) {
+        EXPECT_NE(one.offset, 0xc0U); // ICR, which clears when read
+    }
+    EXPECT_EQ(shown.back().offset, 0U); // all of them were shown
+    std::array<udrv_net_register, 2> two{};
+    rig.driver.read_registers(two);
+    EXPECT_EQ(two[1].offset, 0x8U); // STATUS
+}
+
 TEST(E1000Stats, NamesFitTheStatePage) {
     const auto names = e1000::E1000::stat_names();
     EXPECT_LE(names.size(), std::size_t{UDRV_NET_MAX_STATS});

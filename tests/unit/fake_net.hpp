@@ -159,6 +159,7 @@ class FakeChip {
         return names;
     }
     void read_stats(std::span<std::uint64_t> stats) { stats[0] += 1; }
+    void read_registers(std::span<udrv_net_register> registers) { registers[0] = {0x10, 0xabcd}; }
     void stop() { ++stops; }
 
     std::size_t tx_room = 1000;

@@ -66,6 +66,9 @@ TEST(NetService, StartAppliesAndPublishes) {
     EXPECT_EQ(std::strlen(page.stat_names[1]), UDRV_NET_STAT_LEN - 1U);
     EXPECT_STREQ(page.stat_names[2], "unused_2");
     EXPECT_GE(page.stats[0], 1U);
+    EXPECT_EQ(page.registers[0].offset, 0x10U);
+    EXPECT_EQ(page.registers[0].value, 0xabcdU);
+    EXPECT_EQ(page.registers[1].offset, 0U);
 }
 
 TEST(NetService, APacketGoesRoundInOrder) {

@@ -52,6 +52,11 @@ wait $probe
 probed 'bus error' /tmp/probe $? 6
 check 'bind again' "$udrv" bind --unsafe-no-iommu $bdf
 
+phase 'a path held beyond its session'
+"$helpers/core_probe" $bdf outlived >/tmp/probe 2>&1
+probed 'outlived' /tmp/probe $? 13
+check_eq 'nothing left' "$(idle)" 'idle 0 0 0 0 0'
+
 # The plainest driver there is: a shell that opens the path and reads it.
 phase 'a shell reads the path'
 "$helpers/core_probe" $bdf bus-error >/tmp/probe 2>&1 & # only to have a session open

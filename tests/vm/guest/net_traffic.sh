@@ -164,10 +164,18 @@ if [ -n "$full" ]; then
     check_eq 'place' "$(info -i bus-info)" $bdf
     most=$(ethtool -g udn0 | sed -n 's/^RX:[ \t]*//p' | head -n 1)
     check_eq 'rings: all of them' "$(info -g RX)" "$most"
+    # Pairs of an offset and a value.
+    chip_register() { ethtool -d udn0 raw on | od -An -v -tx4 -w8 | awk -v at="$1" '$1 == at { print $2 }'; }
+    check_eq 'registers RAL and RAH: the address' "$(chip_register 00005400) $(chip_register 00005404)" \
+        '00005452 80000100'
+    check_eq 'register STATUS: link up, full duplex' $((0x$(chip_register 00000008) & 3)) 3
+    check_ge 'registers' "$(ethtool -d udn0 | grep -c '^0x')" 16
     check 'rings: larger than there are' not ethtool -G udn0 rx $((2 * most))
     check 'rings: too small' not ethtool -G udn0 tx 32
     check 'rings: small ones' ethtool -G udn0 rx 64 tx 64
     check 'hold-off: 2 ms' ethtool -C udn0 rx-usecs 2000
+    throttled() { [ "$(chip_register 000000c4)" = 00001e84 ]; } # of 256 ns each
+    check 'register ITR: it is' wait_for 5 throttled
     interrupts=$(attr interrupts)
     begun=${EPOCHREALTIME/./}
     check_eq 'flooded pings, packets lost' "$(lost -c 1000 -f -l 8 -W 5 10.0.0.2)" 0

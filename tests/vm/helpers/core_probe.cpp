@@ -5,6 +5,7 @@
 //
 //   core_probe BDF intx|msi    everything that one session can show
 //   core_probe BDF bus-error   waits until the device is unbound, then touches it
+//   core_probe BDF outlived    holds the file of an interrupt's path beyond the session
 #include <array>
 #include <cerrno>
 #include <csetjmp>
@@ -14,6 +15,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,9 +23,11 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <thread>
 #include <unistd.h>
 
 #include "checks.hpp"
@@ -477,6 +481,56 @@ int bus_error(const PciAddress& address) {
     return failures == 0 ? 0 : 1;
 }
 
+// ---- A file that is held beyond its session -------------------------------------------
+
+/// By epoll, by a thread in poll, and by the file itself: each is told, none finds freed
+/// memory, and the next session has a file of its own at the same path.
+int outlived(const PciAddress& address) {
+    auto device = std::make_unique<Device>(address);
+    const std::string path =
+        fmt::format("/proc/irq/{}/irq", device->irq_setup(UDRV_IRQ_INTX, 1).at(0));
+    const int file = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+    check_eq("the path opens", file >= 0, true);
+    const int set = ::epoll_create1(EPOLL_CLOEXEC);
+    epoll_event event{.events = EPOLLIN, .data = {}};
+    check_eq("epoll takes it", ::epoll_ctl(set, EPOLL_CTL_ADD, file, &event), 0);
+    int told = 0;
+    std::thread polling([&] {
+        pollfd ready{file, POLLIN, 0};
+        (void)::poll(&ready, 1, 600'000);
+        told = ready.revents & (POLLERR | POLLHUP);
+    });
+    ::usleep(300'000); // it most likely sleeps by now
+    device.reset();
+    polling.join();
+    check_eq("poll says error and hang-up", told, POLLERR | POLLHUP);
+    check_errno("the path is gone", ::access(path.c_str(), F_OK), ENOENT);
+    check_eq("no pid owns the device", attribute(address, "owner"), 0);
+    event = {};
+    check_eq("epoll reports", ::epoll_wait(set, &event, 1, 5000), 1);
+    check_eq("error and hang-up", event.events & (EPOLLERR | EPOLLHUP), EPOLLERR | EPOLLHUP);
+    std::uint32_t count = 0;
+    check_errno("read", static_cast<int>(::read(file, &count, sizeof(count))), ENODEV);
+    check_errno("write", static_cast<int>(::write(file, &count, sizeof(count))), ENODEV);
+
+    Device next(address);
+    check_eq("the next session has the same line",
+             fmt::format("/proc/irq/{}/irq", next.irq_setup(UDRV_IRQ_INTX, 1).at(0)), path);
+    BarMapping regs = next.map_bar(0);
+    const int own = ::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    check_eq("and a file of its own", own >= 0, true);
+    check_errno("the old one stays dead", static_cast<int>(::read(file, &count, sizeof(count))),
+                ENODEV);
+    ::close(file);
+    ::close(set);
+    (void)!::read(own, &count, sizeof(count)); // unmasks
+    raise_irq(regs);
+    check_eq("it works beside and after the old one", readable(own, 5000), true);
+    acknowledge(regs);
+    ::close(own);
+    return failures == 0 ? 0 : 1;
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -488,7 +542,10 @@ int main(int argc, char** argv) {
         if (what == "bus-error") {
             return bus_error(PciAddress::parse(argv[1]));
         }
-        std::fprintf(stderr, "usage: core_probe BDF intx|msi|bus-error\n");
+        if (what == "outlived") {
+            return outlived(PciAddress::parse(argv[1]));
+        }
+        std::fprintf(stderr, "usage: core_probe BDF intx|msi|bus-error|outlived\n");
         return 2;
     } catch (const std::exception& error) {
         fmt::print("FAIL: {}\n", error.what());
