@@ -11,6 +11,10 @@
 #include <linux/mm.h>
 #include <linux/version.h>
 
+#if !IS_ENABLED(CONFIG_MMU_NOTIFIER) || !IS_ENABLED(CONFIG_PAGE_POOL)
+#error "udrv needs CONFIG_MMU_NOTIFIER (KVM selects it) and CONFIG_PAGE_POOL (many drivers of network cards do)"
+#endif
+
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
 #include <net/page_pool.h>
 #else
