@@ -13,6 +13,7 @@ struct DriverCounters {
     std::uint64_t waits = 0;       ///< times the loop entered the kernel to wait or look
     std::uint64_t publishes = 0;   ///< times it entered the kernel only to publish
     std::uint64_t yields = 0;      ///< times it let others run before it slept
+    std::uint64_t rests = 0;       ///< times it left what arrived on the chip for a while
     std::uint64_t interrupts = 0;  ///< of the device, as the kernel counted them
     std::uint64_t doorbells = 0;   ///< of the kernel
     std::uint64_t passes = 0;      ///< passes over the rings
@@ -31,7 +32,7 @@ struct DriverCounters {
     /// What the kernel had for the chip.
     [[nodiscard]] std::uint64_t taken() const { return tx_packets + requests; }
     /// System calls of the data thread's loop.
-    [[nodiscard]] std::uint64_t system_calls() const { return waits + publishes + yields; }
+    [[nodiscard]] std::uint64_t system_calls() const { return waits + publishes + yields + rests; }
 };
 
 } // namespace udrv

@@ -50,6 +50,7 @@ std::string counters_json(const ReportIdentity& identity, const CountersSnapshot
         {"waits", c.waits},
         {"publishes", c.publishes},
         {"yields", c.yields},
+        {"rests", c.rests},
         {"system_calls", c.system_calls()},
         {"passes", c.passes},
         {"idle_passes", c.idle_passes},

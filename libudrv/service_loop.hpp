@@ -28,6 +28,7 @@
 #include "libudrv/barrier.hpp"
 #include "libudrv/counters.hpp"
 #include "libudrv/heartbeat.hpp"
+#include "libudrv/hold_off.hpp"
 #include "libudrv/need_wakeup.hpp"
 #include "libudrv/reporter.hpp"
 #include "libudrv/spin_budget.hpp"
@@ -73,7 +74,7 @@ class ServiceLoop {
             }
             if (yield() || (spin_.polls() != 0 && may_poll() && poll())) {
                 tick(); // what comes may always be found there
-            } else {
+            } else if (!rest()) {
                 sleep();
             }
         }
@@ -91,8 +92,8 @@ class ServiceLoop {
     /// SpinBudget.
     ServiceLoop(Waiter& waiter, Reporter& reporter, unsigned cpus, SleepFlag sleep, WakeFlag kernel,
                 bool trials = false)
-        : reporter_(reporter), waiter_(waiter), spin_(cpus, trials), yield_(cpus), sleep_(sleep),
-          kernel_(kernel) {}
+        : reporter_(reporter), hold_off_(cpus), waiter_(waiter), spin_(cpus, trials), yield_(cpus),
+          sleep_(sleep), kernel_(kernel) {}
     ~ServiceLoop() = default;
 
     /// Entries were produced: the kernel gets to know if it wants to.
@@ -101,6 +102,12 @@ class ServiceLoop {
     void produced_awaited(std::uint32_t count) {
         produced(count);
         answers_awaited_ = true;
+    }
+    /// What arrived on the chip, and somebody waits for, was taken.
+    void took(std::uint32_t count, std::uint64_t bytes) {
+        if (hold_off_.enabled()) {
+            hold_off_.took(HoldOff::Clock::now(), count, bytes);
+        }
     }
     /// The kernel gets to know in any case.
     void news() { news_ = true; }
@@ -114,6 +121,7 @@ class ServiceLoop {
 
     Reporter& reporter_;
     DriverCounters counters_;
+    HoldOff hold_off_;
 
   private:
     static constexpr Milliseconds look_interval{100}; ///< for signals and causes, while busy
@@ -164,6 +172,25 @@ class ServiceLoop {
         return found;
     }
 
+    /// Until the hold-off is over; false if there is none. The doorbell is not heard
+    /// meanwhile: what is to be sent waits as long.
+    bool rest() {
+        if (!hold_off_.holds()) {
+            return false;
+        }
+        publish();
+        const auto start = HoldOff::Clock::now();
+        const auto left =
+            std::chrono::duration_cast<std::chrono::nanoseconds>(hold_off_.due() - start).count();
+        if (left > 0) {
+            ++counters_.rests;
+            const timespec time{0, std::min<std::int64_t>(left, 999'999'999)};
+            ::clock_nanosleep(CLOCK_MONOTONIC, 0, &time, nullptr);
+            hold_off_.slept(HoldOff::Clock::now() - start);
+        }
+        return true;
+    }
+
     void sleep() {
         sleep_.announce();
         // Once more, now that the kernel rings for whatever comes later. The clock
@@ -200,7 +227,12 @@ class ServiceLoop {
     /// Enters the kernel to wait or to look, and deals with what came.
     void enter(std::optional<Milliseconds> timeout) {
         ++counters_.waits;
+        const bool timed = hold_off_.enabled();
+        const auto start = timed ? HoldOff::Clock::now() : HoldOff::Clock::time_point{};
         const WaitResult result = waiter_.wait(timeout, must_publish());
+        if (timed) {
+            hold_off_.slept(HoldOff::Clock::now() - start);
+        }
         unpublished_ = 0;
         news_ = false;
         counters_.interrupts += result.events.interrupts;

@@ -84,15 +84,21 @@ class NetService : public ServiceLoop<NetService<C>> {
 
     /// rx_return -> rx ring.
     std::uint32_t return_rx() {
+        if (this->hold_off_.holds()) {
+            return 0;
+        }
         const auto room = queue_.rx.reserve(batch);
         const auto count = static_cast<std::uint32_t>(chip_.rx_return(room));
         if (count != 0) {
+            std::uint64_t bytes = 0;
             for (const udrv_net_rx& entry : room.first(count)) {
+                bytes += entry.len_bytes;
                 counters_.rx_packets += entry.flags & UDRV_NET_RX_EOP;
             }
             counters_.rx_buffers += count;
             queue_.rx.commit(count);
             this->produced_awaited(count);
+            this->took(count, bytes);
         }
         return count;
     }
@@ -127,9 +133,12 @@ class NetService : public ServiceLoop<NetService<C>> {
         const auto count = static_cast<std::uint32_t>(chip_.tx_provide(packets));
         tx_stalled_ = count < whole;
         if (count != 0) {
+            std::uint64_t bytes = 0;
             for (const udrv_net_tx& segment : packets.first(count)) {
+                bytes += segment.len_bytes;
                 counters_.tx_packets += segment.flags & UDRV_NET_TX_EOP;
             }
+            this->hold_off_.sent(bytes);
             counters_.tx_segments += count;
             queue_.tx.release(count);
         }
@@ -147,6 +156,7 @@ class NetService : public ServiceLoop<NetService<C>> {
         ++counters_.applies;
         chip_.apply(desired);
         up_ = desired.up != 0;
+        this->hold_off_.limit(desired.rx_usecs);
         tx_stalled_ = false;
         publish_state();
     }
