@@ -315,5 +315,5 @@ void udrv_irq_teardown(struct udrv_session *s)
 	pci_free_irq_vectors(s->udev->pdev);
 	if (s->udev->intx_maskable)
 		pci_intx(s->udev->pdev, 0);	/* freeing vectors switched it on */
-	synchronize_rcu();
+	synchronize_rcu_expedited();	/* as all waits here: it is a part of each outage */
 }

@@ -141,7 +141,7 @@ static void udrv_net_detach(struct udrv_port *port, bool quiet)
 	n->queue = NULL;
 	netif_stop_queue(dev);
 	netif_tx_unlock_bh(dev);
-	synchronize_net();	/* a poll that completed may still look at the queue */
+	synchronize_rcu_expedited();	/* a poll that completed may still look at the queue */
 	n->port.irq = NULL;
 	udrv_net_drop_all(q, quiet);
 	netdev_reset_queue(dev);

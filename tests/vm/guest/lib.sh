@@ -118,7 +118,8 @@ check_debug_kernel() {
 }
 # Not those of the boot and of ACPI: this kernel does not look into ACPI's memory. (Of
 # unloaded modules a leak has addresses only, so it is no use to look for their names.)
-leaks() { awk -v RS='unreferenced object ' 'NR > 1 && !/comm "swapper\// && !/ acpi_/' $kmemleak; }
+not_ours='comm "swapper/| acpi_'
+leaks() { awk -v RS='unreferenced object ' -v not_ours="$not_ours" 'NR > 1 && $0 !~ not_ours' $kmemleak; }
 
 # --- udrv -------------------------------------------------------------------
 
