@@ -103,7 +103,8 @@ std::string status_table(const System& system) {
                              text_or_dash(device["state"]), text_or_dash(device["name"]),
                              text_or_dash(device["interrupts"]), text_or_dash(device["violations"]),
                              device["pinned_bytes"].get<std::int64_t>() / 1024,
-                             device["untrusted"].get<bool>() ? "untrusted" : "trusted");
+                             std::string(device["untrusted"].get<bool>() ? "untrusted" : "trusted") +
+                                 (device["iommu"].get<bool>() ? "" : ", no IOMMU"));
         for (const auto& disk : device["disks"]) {
             table += fmt::format("  {}: {}, serial {}, {} MiB\n", text_or_dash(disk["name"]),
                                  text_or_dash(disk["model"]), text_or_dash(disk["serial"]),

@@ -126,10 +126,9 @@ static ssize_t udrv_irq_read_iter(struct kiocb *iocb, struct iov_iter *to)
 	udrv_irq_publish(irq);
 	if (!udrv_irq_pending(irq))
 		udrv_irq_unmask(irq);
-	if (nowait && !udrv_irq_pending(irq))
-		return -EAGAIN;
-	if (wait_event_interruptible(irq->wq, udrv_irq_pending(irq)))
-		return -ERESTARTSYS;
+	if (nowait ? !udrv_irq_pending(irq) :
+		     wait_event_interruptible(irq->wq, udrv_irq_pending(irq)))
+		return nowait ? -EAGAIN : -ERESTARTSYS;
 	if (READ_ONCE(irq->session->dead))
 		return -ENODEV;
 	ev.interrupts = atomic_xchg(&irq->interrupts, 0);
@@ -181,6 +180,7 @@ static int udrv_irq_claim(struct udrv_irq *irq, struct file *file)
 	refcount_inc(&irq->session->ref);
 	file->private_data = irq;
 	file->f_mode |= FMODE_NOWAIT;	/* io_uring: try, then poll, no worker thread */
+	file->f_mode &= ~FMODE_ATOMIC_POS;	/* a reader that sleeps does not keep writers out */
 	return 0;
 }
 

@@ -17,6 +17,10 @@
 // And nothing that was produced is forgotten: the kernel is entered before the loop
 // sleeps (the wait publishes), before it polls for long or, on one processor, lets
 // others answer, once a batch while it is busy, and at the end.
+//
+// A service may leave what arrived on the chip for up to a millisecond (hold_off.hpp). The
+// loop rests then: it has looked at all else and published, and looks again afterwards, so
+// that nothing has to wake it.
 #pragma once
 
 #include <algorithm>
@@ -92,7 +96,7 @@ class ServiceLoop {
     /// SpinBudget.
     ServiceLoop(Waiter& waiter, Reporter& reporter, unsigned cpus, SleepFlag sleep, WakeFlag kernel,
                 bool trials = false)
-        : reporter_(reporter), hold_off_(cpus), waiter_(waiter), spin_(cpus, trials), yield_(cpus),
+        : reporter_(reporter), waiter_(waiter), spin_(cpus, trials), yield_(cpus),
           sleep_(sleep), kernel_(kernel) {}
     ~ServiceLoop() = default;
 
@@ -105,7 +109,7 @@ class ServiceLoop {
     }
     /// What arrived on the chip, and somebody waits for, was taken.
     void took(std::uint32_t count, std::uint64_t bytes) {
-        if (hold_off_.enabled()) {
+        if (hold_off_.enabled() && count != 0) {
             hold_off_.took(HoldOff::Clock::now(), count, bytes);
         }
     }
@@ -121,7 +125,7 @@ class ServiceLoop {
 
     Reporter& reporter_;
     DriverCounters counters_;
-    HoldOff hold_off_;
+    HoldOff hold_off_{0}; ///< of a service that wants one
 
   private:
     static constexpr Milliseconds look_interval{100}; ///< for signals and causes, while busy

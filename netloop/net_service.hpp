@@ -38,6 +38,7 @@ class NetService : public ServiceLoop<NetService<C>> {
         : Loop(waiter, reporter, cpus, port.queue.sleep, port.queue.kernel), chip_(chip),
           port_(port), queue_(port.queue),
           tx_batch_(std::max(batch, chip.capabilities().tx_max_segments)) {
+        this->hold_off_ = HoldOff(cpus);
         const auto names = C::stat_names();
         nr_stats_ = std::min<std::size_t>(names.size(), UDRV_NET_MAX_STATS);
         for (std::size_t n = 0; n < UDRV_NET_MAX_STATS; ++n) {
@@ -91,14 +92,16 @@ class NetService : public ServiceLoop<NetService<C>> {
         const auto count = static_cast<std::uint32_t>(chip_.rx_return(room));
         if (count != 0) {
             std::uint64_t bytes = 0;
+            std::uint32_t packets = 0;
             for (const udrv_net_rx& entry : room.first(count)) {
                 bytes += entry.len_bytes;
-                counters_.rx_packets += entry.flags & UDRV_NET_RX_EOP;
+                packets += entry.flags & UDRV_NET_RX_EOP;
             }
+            counters_.rx_packets += packets;
             counters_.rx_buffers += count;
             queue_.rx.commit(count);
             this->produced_awaited(count);
-            this->took(count, bytes);
+            this->took(packets, bytes);
         }
         return count;
     }

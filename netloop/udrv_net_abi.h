@@ -148,7 +148,7 @@ struct udrv_net_published {
 	__u32 reserved;
 	__u64 stats[UDRV_NET_MAX_STATS];	/* all are shown, by these names: */
 	char stat_names[UDRV_NET_MAX_STATS][UDRV_NET_STAT_LEN];
-	struct udrv_net_register registers[UDRV_NET_MAX_REGISTERS];	/* zero: none */
+	struct udrv_net_register registers[UDRV_NET_MAX_REGISTERS];	/* both zero: none */
 };
 
 /* ---- Attach --------------------------------------------------------------- */

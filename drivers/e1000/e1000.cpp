@@ -37,7 +37,6 @@ constexpr std::array<std::string_view, 14> names{
 constexpr std::array chip_stats{reg::gprc,    reg::gptc, reg::mprc, reg::bprc, reg::mpc, reg::rnbc,
                                 reg::crcerrs, reg::rlec, reg::ruc,  reg::roc,  reg::colc};
 
-
 // What `ethtool -d` shows: nothing that reading clears.
 constexpr std::array shown_registers{
     reg::ctrl,  reg::status, reg::itr,   reg::ims,  reg::rctl, reg::rdbal, reg::rdbah,

@@ -328,7 +328,7 @@ TEST_F(CommandTest, Status) {
     EXPECT_EQ(json[0]["interrupts"], 42);
     EXPECT_EQ(json[0]["untrusted"], false);
     EXPECT_NE(cli::status_table(system).find("udn0"), std::string::npos);
-    EXPECT_NE(cli::status_table(system).find(" trusted\n"), std::string::npos);
+    EXPECT_NE(cli::status_table(system).find(" trusted, no IOMMU\n"), std::string::npos);
     put(attributes / "untrusted", "1\n");
     EXPECT_EQ(nlohmann::json::parse(cli::status_json(system))[0]["untrusted"], true);
     EXPECT_NE(cli::status_table(system).find(" untrusted\n"), std::string::npos);

@@ -266,6 +266,38 @@ TEST(NetService, WhoAlwaysYieldsLooksAtSignalsToo) {
     rig.service.run();
 }
 
+// Always busy with one packet at a time, it leaves some on the chip for a while; all of them
+// come, and the end is seen.
+TEST(NetService, RestsWhereTurnsOfOnePacketTakeAllTheTime) {
+    Rig rig;
+    rig.service.start();
+    rig.kernel.need_wakeup->kernel = 1;
+    constexpr int packets = 400;
+    int sent = 0;
+    const auto packet = [&] {
+        udrv_net_completion completion{};
+        udrv_net_rx rx{};
+        (void)rig.kernel.completion.pop(completion);
+        (void)rig.kernel.rx.pop(rx);
+        if (sent < packets) {
+            EXPECT_TRUE(rig.kernel.fill.push({0, 2048, 1}));
+            EXPECT_TRUE(rig.kernel.tx.push(segment(1, true)));
+            ++sent;
+        }
+    };
+    packet();
+    rig.waiter.on_publish = packet;
+    rig.waiter.on_wait = [&](auto, bool) {
+        packet();
+        WaitResult result;
+        result.stop = sent == packets && rig.service.counters().rx_packets == packets;
+        return result;
+    };
+    rig.service.run();
+    EXPECT_EQ(rig.service.counters().tx_packets, std::uint64_t{packets});
+    EXPECT_GT(rig.service.counters().rests, 0U);
+}
+
 TEST(NetService, OnOneProcessorItYieldsLessAndLessIfNobodyAnswers) {
     Rig rig;
     rig.service.start();

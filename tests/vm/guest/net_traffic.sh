@@ -59,6 +59,16 @@ for reverse in '' -R; do
     check_le "UDP ${reverse:+in}, lost" "$(json_sum sum lost_packets /tmp/iperf)" 20
 done
 
+# The peer looks at each checksum itself, and so does our stack where rx is off.
+in_peer ethtool -K "$peer_if" rx off
+wrong_sums() { # of TCP and UDP, here and there
+    { cat /proc/net/snmp; in_peer cat /proc/net/snmp; } |
+        awk '/^(Tcp|Udp):/ { for (i = 2; i <= NF; i++) if ($1 in row && row[$1, i] == "InCsumErrors") n += $i
+            for (i = 2; i <= NF; i++) row[$1, i] = $i
+            if ($1 in row) delete row[$1]; else row[$1] }
+            END { print n + 0 }'
+}
+check_eq 'wrong checksums until now' "$(wrong_sums)" 0
 phase 'a file, with offloads on and off'
 for offloads in 'tx on sg on tso on gso on rx on gro on' 'tx on sg on tso off gso on rx on gro on' \
     'tx off sg off tso off gso off rx off gro off'; do
@@ -219,6 +229,12 @@ check_eq 'down and up, cycles' $applied $cycles
 check 'reachable after them' wait_reachable
 check_ge 'packets received meanwhile' $(($(moved) - a)) 50
 
+for ((i = 0; i < cycles; i++)); do
+    for what in tx rx tso sg; do ethtool -K udn0 $what off; done
+    for what in sg tx tso rx; do ethtool -K udn0 $what on; done
+done
+check 'reachable after offloads went off and on under traffic' wait_reachable
+
 for mac in 52:54:00:aa:00:01 52:54:00:aa:00:02 52:54:00:00:00:01; do
     check "address $mac" ip link set udn0 address $mac
     check "reachable with $mac" wait_reachable
@@ -235,6 +251,7 @@ kill $load $pings
 pkill -P $load
 wait $load $pings 2>/dev/null
 check 'reachable at the end' wait_reachable
+check_eq 'wrong checksums in all of it' "$(wrong_sums)" 0
 
 phase 'the end'
 check_eq 'state' "$(attr state)" running

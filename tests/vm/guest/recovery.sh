@@ -39,12 +39,16 @@ require 'link up' up_udn0
 ip addr add 10.9.9.9/32 dev udn0
 ip route add 10.8.0.0/16 via 10.0.0.2 dev udn0
 tc qdisc replace dev udn0 root pfifo limit 500
+ip maddr add 33:33:00:00:77:01 dev udn0
+ethtool -K udn0 rxvlan off txvlan off
 require 'first answer' wait_reachable
 interface() { # what has to survive
     cat /sys/class/net/udn0/{ifindex,mtu,address}
     ip -4 -o addr show dev udn0
     ip route show dev udn0
     tc qdisc show dev udn0
+    ip maddr show dev udn0
+    ethtool -k udn0
 }
 wanted=$(interface)
 mkfs.ext4 -q /dev/udb0 && mount /dev/udb0 $mnt
@@ -90,7 +94,7 @@ verified() { # NAME FILE: random writes, each read back soon after; the error co
 latencies() { # NAME DISK: small reads without a pause; one latency in ms a line
     fio --name=l --filename="$2" --direct=1 --ioengine=psync --rw=randread --bs=4k --offset=64m \
         --size=32m --time_based --runtime=36000 --rate_iops=100 --write_lat_log="/tmp/lat-$1" \
-        --log_offset=0 --output=/tmp/lat-$1.out >/dev/null 2>&1
+        --log_unix_epoch=1 --output=/tmp/lat-$1.out >/dev/null 2>&1
 }
 start_loads() {
     rm -f /tmp/stop
@@ -112,11 +116,6 @@ stop_loads() { # TITLE
     done
 }
 
-phase "kill -9 at random moments, $kills times each"
-start_loads
-in_peer ping -n -D -i 0.02 10.0.0.1 >/tmp/pings 2>/dev/null & pings=$!
-latencies ahci /dev/udb0 & reads_ahci=$!
-latencies ide /dev/udb1 & reads_ide=$!
 kill_often() { # BDF
     local i pid
     for ((i = 0; i < kills; )); do
@@ -128,47 +127,68 @@ kill_often() { # BDF
         [ $((i % 100)) != 0 ] || echo "${name[$1]}: killed $i times, $SECONDS s"
     done
 }
-for dev in $bdf $ahci $ide; do kill_often $dev & killers+=($!); done
-wait "${killers[@]}"
-for dev in $bdf $ahci $ide; do check "${name[$dev]} runs again" wait_for 20 running $dev; done
-wait_for 20 reachable
-kill $pings
-kill -INT $reads_ahci $reads_ide 2>/dev/null
-pkill -INT -f write_lat_log
-wait $pings $reads_ahci $reads_ide 2>/dev/null
-stop_loads kills
-for dev in $bdf $ahci $ide; do
-    check_ge "${name[$dev]}: started again" "$(restarts $dev)" "$kills"
-    check_eq "${name[$dev]}: violations" "$(attr violations $dev)" 0
-done
-check_eq 'interface: index, MTU, MAC, addresses, routes, qdisc' "$(interface)" "$wanted"
-check_quiet_kernel 'kills: no kernel message'
-# From each kill to the end of the longest pause in the answers that began until half a
-# second after it (some are under way when the driver dies); of reads the longest
-# latencies, as many as there were kills.
-sed -n 's/^\[\([0-9.]*\)\].*bytes from.*/\1/p' /tmp/pings >/tmp/answers
-awk 'NR == FNR { t[n++] = $1; next }
-    {
-        while (i < n && t[i] <= $1)
-            i++
-        end = longest = 0
-        for (j = i > 0 ? i : 1; j < n && t[j - 1] <= $1 + 0.5; j++)
-            if (t[j] - t[j - 1] > longest) {
-                longest = t[j] - t[j - 1]
-                end = t[j]
-            }
-        if (end > 0)
-            printf "%d\n", (end - $1) * 1000
-    }' /tmp/answers /tmp/kills-e1000 >/tmp/outage-e1000
-for which in ahci ide; do
-    awk -F, '{ printf "%d\n", $2 / 1000000 }' /tmp/lat-${which}_clat.1.log | sort -rn | head -n "$kills" >/tmp/outage-$which
-done
-for which in e1000 ahci ide; do
-    check_ge "outages of $which seen" "$(wc -l </tmp/outage-$which)" $((kills * 9 / 10))
-    outages $which /tmp/outage-$which
-done
-check_le 'reads: the longest outage of ahci is within the recovery window, ms' "$(percentile 100 /tmp/outage-ahci)" 30000
-check_le 'reads: the longest outage of ide is within the recovery window, ms' "$(percentile 100 /tmp/outage-ide)" 30000
+kill_phase() {
+    phase "kill -9 at random moments, $kills times each"
+    start_loads
+    in_peer ping -n -D -i 0.02 10.0.0.1 >/tmp/pings 2>/dev/null & pings=$!
+    latencies ahci /dev/udb0 & reads_ahci=$!
+    latencies ide /dev/udb1 & reads_ide=$!
+    for dev in $bdf $ahci $ide; do kill_often $dev & killers+=($!); done
+    wait "${killers[@]}"
+    for dev in $bdf $ahci $ide; do check "${name[$dev]} runs again" wait_for 20 running $dev; done
+    wait_for 20 reachable
+    kill $pings
+    kill -INT $reads_ahci $reads_ide 2>/dev/null
+    pkill -INT -f write_lat_log
+    wait $pings $reads_ahci $reads_ide 2>/dev/null
+    stop_loads kills
+    for dev in $bdf $ahci $ide; do
+        check_ge "${name[$dev]}: started again" "$(restarts $dev)" "$kills"
+        check_ge "${name[$dev]}: and why" "$(said $dev 'killed by SIGKILL')" "$kills"
+        check_eq "${name[$dev]}: violations" "$(attr violations $dev)" 0
+    done
+    check_eq 'interface: index, MTU, MAC, addresses, multicast, routes, qdisc, features' "$(interface)" "$wanted"
+    check_quiet_kernel 'kills: no kernel message'
+    # From each kill to the end of the longest pause in the answers that began until half a
+    # second after it (some are under way when the driver dies).
+    sed -n 's/^\[\([0-9.]*\)\].*bytes from.*/\1/p' /tmp/pings >/tmp/answers
+    awk 'NR == FNR { t[n++] = $1; next }
+        {
+            while (i < n && t[i] <= $1)
+                i++
+            end = longest = 0
+            for (j = i > 0 ? i : 1; j < n && t[j - 1] <= $1 + 0.5; j++)
+                if (t[j] - t[j - 1] > longest) {
+                    longest = t[j] - t[j - 1]
+                    end = t[j]
+                }
+            if (end > 0)
+                printf "%d\n", (end - $1) * 1000
+        }' /tmp/answers /tmp/kills-e1000 >/tmp/outage-e1000
+    # The same of reads, one at a time: of those that began until then, the longest.
+    for which in ahci ide; do
+        awk 'NR == FNR { split($0, field, ","); t[n] = field[1] / 1000; took[n++] = field[2] / 1e9; next }
+            {
+                while (i < n && t[i] <= $1)
+                    i++
+                end = longest = 0
+                for (j = i; j < n && t[j] - took[j] <= $1 + 0.5; j++)
+                    if (took[j] > longest) {
+                        longest = took[j]
+                        end = t[j]
+                    }
+                if (end > 0)
+                    printf "%d\n", (end - $1) * 1000
+            }' /tmp/lat-${which}_clat.1.log /tmp/kills-$which >/tmp/outage-$which
+    done
+    for which in e1000 ahci ide; do
+        check_ge "outages of $which seen" "$(wc -l </tmp/outage-$which)" $((kills * 9 / 10))
+        outages $which /tmp/outage-$which
+    done
+    check_le 'reads: the longest outage of ahci is within the recovery window, ms' "$(percentile 100 /tmp/outage-ahci)" 30000
+    check_le 'reads: the longest outage of ide is within the recovery window, ms' "$(percentile 100 /tmp/outage-ide)" 30000
+}
+[ $kills = 0 ] || kill_phase
 
 hang() {
     phase "drivers that stand still, $hangs times, half of them stopped, half in a circle"
