@@ -96,8 +96,8 @@ class ServiceLoop {
     /// SpinBudget.
     ServiceLoop(Waiter& waiter, Reporter& reporter, unsigned cpus, SleepFlag sleep, WakeFlag kernel,
                 bool trials = false)
-        : reporter_(reporter), waiter_(waiter), spin_(cpus, trials), yield_(cpus),
-          sleep_(sleep), kernel_(kernel) {}
+        : reporter_(reporter), waiter_(waiter), spin_(cpus, trials), yield_(cpus), sleep_(sleep),
+          kernel_(kernel) {}
     ~ServiceLoop() = default;
 
     /// Entries were produced: the kernel gets to know if it wants to.
