@@ -20,6 +20,8 @@ MORE_LOADS = (2.0, 2.5, 3.0, 3.5, 4.0, 5.0)
 SWITCH = 5  # seconds that a change of the driver takes
 SOAKED_LOADS = (0.25, 0.5, 0.75, 1.0)
 SIZES = (1024, 64, 1472)
+# Of the sizes but the first.
+OTHER_LOADS = {"full": (0.5, 0.75, 1.0, 1.5), "quick": (0.5, 1.0, 1.5), "smoke": ()}
 
 
 class Net:
@@ -49,7 +51,7 @@ class Net:
         for smp in self.plan.smp:
             total += 40
             for config in self.configs:
-                loads = len(self.loads) + 2 * (len(self.sizes) - 1)
+                loads = len(self.loads) + len(OTHER_LOADS[self.plan.mode]) * (len(self.sizes) - 1)
                 points = loads * (self.seconds + self.OVERHEAD)
                 if self.soaks(smp):
                     points += len(SOAKED_LOADS) * (self.seconds + 1.2) + 1
@@ -112,8 +114,7 @@ class Net:
         if self.soaks(machine.smp):
             self.calibrate_soaker(machine)
         for size in self.sizes:
-            # All loads for the paper's size; for the others the peak is enough.
-            for load in self.loads if size == SIZES[0] else (1.0, 1.5):
+            for load in self.loads if size == SIZES[0] else OTHER_LOADS[self.plan.mode]:
                 self.progress.step(f"{self.prefix} round {number + 1}: {LABELS[config]}, {size} B at {load:.2f} "
                                    "of the in-kernel peak", self.seconds + self.OVERHEAD)
                 self.point(machine, config, size, load, peaks[size] * load)
