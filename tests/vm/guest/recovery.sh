@@ -5,6 +5,10 @@
 # circles and upgraded: e1000 under a checksummed TCP stream, AHCI and IDE under fio
 # with crc32c, all at the same time. Nothing is lost. Prints the outages.
 . tests/vm/guest/disk_lib.sh
+# A copy of the program, which an upgrade can replace.
+program=$udrv
+udrv=/tmp/udrv
+cp "$program" $udrv
 kills=$1
 hangs=$2
 upgrades=$3
@@ -225,6 +229,7 @@ upgrade() {
     start_loads
     done=0
     for ((i = 0; i < upgrades; i++)); do
+        cp "$program" $udrv.new && mv $udrv.new $udrv
         for dev in $bdf $ahci $ide; do
             wait_for 20 running $dev
             sleep 0.3
@@ -232,6 +237,10 @@ upgrade() {
         done
     done
     check_eq 'replaced' $done $((3 * upgrades))
+    for dev in $bdf $ahci $ide; do
+        wait_for 20 running $dev
+        check_eq "${name[$dev]}: runs the new program" "$(readlink "/proc/$(attr owner $dev)/exe")" $udrv
+    done
     sed -n 's/.*without a driver for \([0-9]*\) ms/\1/p' /tmp/upgrades >/tmp/outage-upgrade
     outages upgrade /tmp/outage-upgrade
     stop_loads upgrades
@@ -253,6 +262,28 @@ done
 check_eq 'not bound: status' $? 1
 check_eq 'not bound: lines' "$(wc -l </tmp/err)" 1
 check 'upgrade without a driver is refused' not "$udrv" upgrade $ahci
+
+phase 'short lives'
+require 'ahci starts' run_driver ahci $ahci --restart --restart-limit 3
+supervisor=${driver_pid[$ahci]}
+last=0
+for ((i = 0; i < 400; i++)); do
+    alive $supervisor || break
+    pid=$(attr owner $ahci)
+    [ "$pid" = 0 ] || [ "$pid" = $last ] || { kill -KILL "$pid" && last=$pid; }
+    sleep 0.05
+done
+wait $supervisor
+check_eq 'the supervisor gives up, status' $? 1
+check_eq 'after growing delays, ms' \
+    "$(sed -n 's/.*starting it again in \([0-9]*\) ms/\1/p' "/tmp/driver-$ahci.err" | tail -n 3 | tr '\n' ' ')" '10 20 40 '
+check_eq 'and says why' "$(said $ahci 'it died 4 times within a second of its start')" 1
+require 'ahci starts' run_driver ahci $ahci --restart
+sleep 1.2
+kill -TERM "$(attr owner $ahci)"
+check 'a driver that leaves is started again, and it says why' wait_for 10 said $ahci 'ended: exit status 0'
+wait_for 20 running $ahci
+check 'it ends well' stop_driver $ahci
 check 'start without a supervisor' run_driver ahci $ahci
 check 'upgrade without a supervisor is refused' not "$udrv" upgrade $ahci
 stop_driver $ahci
