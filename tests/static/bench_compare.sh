@@ -44,8 +44,8 @@ expect() { # STATUS PATTERN OLD NEW
         failed=1
     fi
 }
-expect 0 '^0 of 4 moved' base base
-expect 0 '^0 of 4 moved' base noisy
+expect 0 '^0 of 5 moved' base base
+expect 0 '^0 of 5 moved' base noisy
 expect 1 '^ *\+28\.0% .* worse .*CPU per echo' base worse
 expect 0 '^ *-21\.9% .* better .*CPU per echo' worse base
 echo '{' >"$dir/broken.json"
