@@ -12,8 +12,10 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <span>
+#include <thread>
 #include <vector>
 
 #include <fmt/format.h>
@@ -51,6 +53,22 @@ constexpr std::uint32_t irq_factorial = 0x001, irq_dma = 0x100;
 constexpr std::uint32_t device_buffer = 0x40000; // its memory, as it names it: 4 KiB
 constexpr std::uint32_t half = 2048;             // we send a half and get the same back
 constexpr unsigned address_bits = 28;            // it reaches the first 256 MiB only
+
+/// A predecessor that was killed may have left a transfer or a computation that is still to
+/// end, and edu has no reset: what we told it meanwhile it would ignore. The kernel switched
+/// bus mastering off, so that such a transfer reaches no memory, and we switch it on only
+/// after this.
+void wait_until_quiet(RegisterIo& regs) {
+    for (int n = 0; n < 1000; n++) {
+        const bool transferring = (reg::dma_command.read(regs) & dma_start) != 0;
+        if (!transferring && (reg::status.read(regs) & status_computing) == 0) {
+            reg::irq_ack.write(regs, reg::irq_status.read(regs));
+            return;
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    throw_error(ETIMEDOUT, "edu: wait for what an earlier driver began", "it is busy for a second");
+}
 
 /// Waits for the interrupt with this cause and acknowledges it. The IRQ file is
 /// readable once the device has interrupted; the interrupt is then masked, and
@@ -145,6 +163,7 @@ int run(DriverContext& context) {
 
     device.dma_bits(address_bits); // before any memory is taken
     const DmaBlock block = device.allocate(4096);
+    wait_until_quiet(regs);
     device.bus_master(true); // from here on it can reach what it was given
     const bool msi = device.info().nr_msi != 0;
     const auto lines = device.irq_setup(msi ? UDRV_IRQ_MSI : UDRV_IRQ_INTX, 1);
