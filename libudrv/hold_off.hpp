@@ -17,10 +17,10 @@ namespace udrv {
 /// So where packets come faster than turns of one packet each could follow one another,
 /// the driver rests until some eight will have come, or for as long as the limit allows.
 ///
-/// Nothing is held off at a lower rate: there are processor and time for each packet. Nor
-/// for who sends more than twice what it receives: what arrives then tells that more may be
-/// sent. Nor where fewer packets come because of it: some wait for our answer before they
-/// send the next. To compare, some turns are left alone now and then.
+/// Nothing is held off at a rate that leaves a fifth of the time: there is enough for each
+/// packet. Nor for who sends more than twice what it receives: what arrives then tells that
+/// more may be sent. Nor where fewer packets come because of it: some wait for our answer
+/// before they send the next. To compare, some turns are left alone now and then.
 class HoldOff {
   public:
     using Clock = std::chrono::steady_clock;
@@ -82,9 +82,9 @@ class HoldOff {
     // Turns in a row that are treated alike, to compare.
     static constexpr std::uint32_t short_block = 8, held_block = 128, free_block = 512;
 
-    /// There is work for all of the time even if packets were taken one by one.
+    /// Packets that were taken one by one would leave little of the time, or none.
     [[nodiscard]] bool crowded() const {
-        return packets_ < aim && packets_ * (period_ - idle_) >= period_ && balance_ > 0;
+        return packets_ < aim && packets_ * (period_ - idle_) >= 0.8 * period_ && balance_ > 0;
     }
 
     /// Has it made fewer packets come? Then it is tried less and less, else more and more.
