@@ -114,14 +114,17 @@ void Ahci::find_links() {
     const auto begin = BlkClock::now();
     for (;;) {
         const auto waited = BlkClock::now() - begin;
-        bool pending = false;
+        std::size_t ready = 0;
+        bool silent = false;  // no sign of a device: there may be none
+        bool pending = false; // a sign, but no link yet
         for (const auto& port : candidates) {
             const std::uint32_t det = port->link();
-            pending |= det == px_ssts::det_none
-                           ? waited < config_.detect
-                           : det != px_ssts::det_ready && waited < link_timeout;
+            ready += det == px_ssts::det_ready ? 1U : 0U;
+            silent |= det == px_ssts::det_none;
+            pending |= det != px_ssts::det_none && det != px_ssts::det_ready;
         }
-        if (!pending) {
+        const bool all = config_.expected_disks != 0 && ready >= config_.expected_disks;
+        if ((!silent || all || waited >= config_.detect) && (!pending || waited >= link_timeout)) {
             break;
         }
         std::this_thread::sleep_for(1ms);

@@ -6,6 +6,7 @@
 #include <spdlog/spdlog.h>
 
 #include "blkloop/blk_serve.hpp"
+#include "blkloop/kept_disks.hpp"
 #include "drivers/ahci/ahci.hpp"
 #include "libudrv/driver.hpp"
 #include "libudrv/error.hpp"
@@ -41,7 +42,9 @@ int run(DriverContext& context) {
     device.dma_bits(dma_bits(registers));
     set_up_interrupt(device);
     device.bus_master(true);
-    Ahci chip(registers, device);
+    Config config;
+    config.expected_disks = kept_disks(device.address());
+    Ahci chip(registers, device, config);
     for (const std::string& note : chip.notes()) {
         spdlog::warn("{}: {}", device.address().str(), note);
     }

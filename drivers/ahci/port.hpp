@@ -34,6 +34,9 @@ struct Config {
     /// At set-up, for a device to show on a port. A device answers a reset of the
     /// link within 10 ms, or is not there.
     std::chrono::milliseconds detect{50};
+    /// Disks that the kernel keeps for us: once so many ports have one, no other port is
+    /// waited for. A successor finds what its predecessor had without that delay.
+    std::size_t expected_disks = 0;
     bool ncq = true; ///< use it where HBA and disk have it
 };
 
