@@ -1,51 +1,26 @@
 # SPDX-License-Identifier: MIT
-"""Where the time of an echo goes: perf on the virtual CPU's thread, beside what the guest
-counts. Without KVM only: what the emulator itself does shows as its own code."""
+"""Where the time of an echo and of a read goes: perf on the virtual CPU's thread, beside what
+the guest counts."""
 
-import collections
-import pathlib
-import shutil
-import subprocess
-import tempfile
-
-from machine import BenchError, Machine, free_udp_ports
+import vcpu_profile
+from disk import DISK_MIB, KINDS, Disk
+from disk import LABELS as DISK_LABELS
+from machine import Machine, free_udp_ports
 from net import CONFIGS, LABELS, Net
 
-LOADS = {"full": (0.1, 0.25, 0.5, 1.0), "quick": (0.1, 0.5), "smoke": (0.5,)}
-HERTZ = 999
-# What a sample's innermost frame is in. Whatever has no file is code that QEMU made.
-GUEST, EMULATOR, HOST = "guest", "emulator", "host"
-WAKING = "eventfd_write"  # the host's function that wakes QEMU's other threads
+LOADS = {"full": (0.1, 0.25, 0.5, 1.0, 1.5), "quick": (0.1, 0.5, 1.5), "smoke": (0.5,)}
+READ_SECTORS = {"full": (1, 8, 32, 128, 512, 2048, 8192), "quick": (1, 128, 2048), "smoke": (8,)}
+COUNTED = ("interrupts", "switches", "machine_interrupts", "driver_calls")
 
 
-def place(frame):
-    """Of "address symbol (file)": whose code it is."""
-    file = frame.rsplit("(", 1)[-1].rstrip(")")
-    if file.startswith(("//anon", "[anon", "[JIT", "[unknown]")) or "/perf-" in file:
-        return GUEST
-    return HOST if file.startswith("[") and file != "[vdso]" else EMULATOR
-
-
-def samples(text):
-    """Counts of `perf script`'s samples by their place, and of those under WAKING."""
-    counts = collections.Counter()
-    for block in text.split("\n\n"):
-        head, *frames = [line.strip() for line in block.splitlines() if line.strip()] or [""]
-        if head.startswith("CPU ") and frames:
-            counts[place(frames[0])] += 1
-            counts[WAKING] += any(WAKING in frame for frame in frames)
-    return counts
-
-
-class Budget(Net):
+class EchoBudget(Net):
     def __init__(self, plan, results, progress, log):
         super().__init__(plan, results, progress, log)
         self.configs = [config for config in CONFIGS if config in plan.configs]
         self.loads = LOADS[plan.mode]
         plan.smp = [1]
         self.window = {"full": 4, "quick": 3, "smoke": 1}[plan.mode]
-        if not shutil.which("perf"):
-            raise BenchError("perf is missing: apt-get install linux-perf")
+        vcpu_profile.require()
 
     def estimate(self):
         return 30 + self.plan.rounds * len(self.configs) * (5 + len(self.loads) * (self.window + 5))
@@ -74,25 +49,66 @@ class Budget(Net):
 
     def look(self, machine, config, load, rate):
         self.load(machine, config, 1024, rate, 0.7)  # QEMU translates what runs first
-        before = self.counters(machine)
-        with tempfile.TemporaryDirectory(prefix="udrv-bench-perf.") as directory:
-            data = pathlib.Path(directory, "data")
-            with subprocess.Popen(["perf", "record", "-e", "cpu-clock", "-F", str(HERTZ), "-g", "-p", str(machine.pid),
-                                   "-o", data, "--", "sleep", str(self.window)],
-                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
-                got = self.load(machine, config, 1024, rate, self.window + 1)
-            found = subprocess.run(["perf", "script", "-i", data, "-F", "comm,ip,sym,dso"], capture_output=True,
-                                   text=True, check=False)
-        after = self.counters(machine)
-        counts = samples(found.stdout)
-        if found.returncode != 0 or not counts:
-            raise BenchError("perf saw nothing: may it look at QEMU (sysctl kernel.perf_event_paranoid)?")
-        self.log.write(f"{config} {load} {dict(counts)}\n")
-        key = f"{self.prefix}/{config}/{load:.2f}"
+        before = machine.counters(self.echo_bdf)
+        with vcpu_profile.recorded(machine, self.window) as times:
+            got = self.load(machine, config, 1024, rate, self.window + 1)
+        after = machine.counters(self.echo_bdf)
+        key = f"{self.prefix}/echo/{config}/{load:.2f}"
         echoes = got["echoes_per_s"] * self.window
-        for name in (GUEST, EMULATOR, HOST, WAKING):
-            self.results.add(f"{key}/{name}_us", counts[name] / HERTZ * 1e6 / max(1, echoes), "us", "lower")
+        for name in vcpu_profile.PLACES:
+            self.results.add(f"{key}/{name}_us", times[name] / max(1, echoes) * 1e6, "us", "lower")
         self.results.add(f"{key}/cpu_us", got["vcpu_s"] / max(1, got["echoed"]) * 1e6, "us", "lower")
         self.results.add(f"{key}/rtt_p50_us", got["rtt_us"]["p50"], "us", "lower")
-        for name, start, end in zip(("interrupts", "switches", "machine_interrupts", "driver_calls"), before, after):
+        for name, start, end in zip(COUNTED, before, after):
             self.results.add(f"{key}/{name}", (end - start) / max(1, got["total_echoed"]), "", "lower")
+
+
+class ReadBudget(Disk):
+    """Reads of one size, one at a time."""
+
+    def __init__(self, plan, results, progress, log):
+        super().__init__(plan, results, progress, log)
+        self.cases = [(kind, config) for kind, config in self.cases if config in ("stock", "udrv")]
+        self.sectors = READ_SECTORS[plan.mode]
+        self.window = {"full": 3, "quick": 2, "smoke": 1}[plan.mode]
+        plan.smp = [1]
+        vcpu_profile.require()
+
+    def round_seconds(self):
+        return len(self.sectors) * (self.window + 3) + 5
+
+    def estimate(self):
+        return 15 + self.plan.rounds * len(self.cases) * self.round_seconds()
+
+    def round(self, machine, number, cases):
+        for kind, config in cases:
+            self.progress.step(f"budget/1cpu round {number + 1}: {kind}, {DISK_LABELS[config]}", self.round_seconds())
+            bdf = KINDS[kind][0]
+            machine.run(f"disk_up {config} {kind} {bdf}")
+            for sectors in self.sectors:
+                self.look(machine, f"budget/1cpu/read/{kind}/{config}/{sectors}", bdf, sectors)
+            machine.run(f"disk_down {config} {bdf}")
+
+    def look(self, machine, key, bdf, sectors):
+        sweep = f"$programs/read_sweep $disk {DISK_MIB}"
+        machine.run(f"{sweep} 0.3 {sectors}")  # QEMU translates what runs first
+        reads, took = 0, 0.0
+
+        def on_line(line):
+            nonlocal reads, took
+            word, *numbers = line.split()
+            if word == "end":
+                reads += int(numbers[1]) // (int(numbers[0]) * 512)
+                took += float(numbers[2])
+
+        before, cpu = machine.counters(bdf), machine.vcpu_seconds()
+        with vcpu_profile.recorded(machine) as times:
+            # Large ones are through the disk in less than the window: so, four times.
+            machine.run(f"{sweep} {self.window / 4} {f' {sectors}' * 4}", timeout=60 + 20 * self.window, on_line=on_line)
+        after = machine.counters(bdf)
+        for name in vcpu_profile.PLACES:
+            self.results.add(f"{key}/{name}_us", times[name] / reads * 1e6, "us", "lower")
+        self.results.add(f"{key}/cpu_us", (machine.vcpu_seconds()[0] - cpu[0]) / reads * 1e6, "us", "lower")
+        self.results.add(f"{key}/took_us", took / reads * 1e6, "us", "lower")
+        for name, start, end in zip(COUNTED, before, after):
+            self.results.add(f"{key}/{name}", (end - start) / reads, "", "lower")

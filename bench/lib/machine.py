@@ -83,6 +83,12 @@ class Agent:
                              f"{lines[-1] if lines else 'no message'}")
         return output
 
+    def counters(self, bdf):
+        """So far: interrupts of the device's line, context switches, interrupts of the machine,
+        system calls of the device's driver."""
+        return [int(word) for word in self.run(f"counters {bdf}").split()[1:5]]
+
+
 class Machine(Agent):
     """One boot. Use it with `with`."""
 

@@ -143,14 +143,10 @@ class Net:
         self.log.write(f"{config} {done.stdout}")
         return json.loads(done.stdout)
 
-    def counters(self, machine):
-        words = machine.run(f"counters {self.echo_bdf}").split()
-        return [int(word) for word in words[1:5]]
-
     def point(self, machine, config, size, load, rate):
-        before = self.last_counters or self.counters(machine)
+        before = self.last_counters or machine.counters(self.echo_bdf)
         got = self.load(machine, config, size, rate, self.seconds)
-        after = self.last_counters = self.counters(machine)
+        after = self.last_counters = machine.counters(self.echo_bdf)
         if got["wrong"]:
             raise BenchError(f"{config}: {got['wrong']} echoes came back damaged or twice")
         key = f"{self.prefix}/echo{size}/{config}/{load:.2f}"

@@ -268,22 +268,33 @@ def trust_table(results, smp):
         yield from table(["what", "in-kernel", *(title for _, _, title in TRUST)], rows)
 
 
-BUDGET = (("guest_us", "guest's code"), ("emulator_us", "QEMU"), ("host_us", "host's kernel"),
+BUDGET = (("cpu_us", "CPU us"), ("guest_us", "guest's code"), ("emulator_us", "QEMU"), ("host_us", "host's kernel"),
           ("eventfd_write_us", "waking QEMU's threads"), ("interrupts", "interrupts"), ("switches", "switches"),
-          ("driver_calls", "driver calls"), ("rtt_p50_us", "RTT us"))
+          ("driver_calls", "driver calls"))
+ECHO_BUDGET = (*BUDGET, ("rtt_p50_us", "RTT us"))
+READ_BUDGET = (("took_us", "us"), *BUDGET)
+
+
+def budget_rows(results, base, label, columns):
+    for point in keys_below(results, base):
+        found = [results.get(f"{base}/{point}/{key}") for key, _ in columns]
+        if all(found):
+            yield [label, point, *(number(one) for one in found)]
 
 
 def budget_table(results, smp):
     base = f"budget/{smp}cpu"
-    rows = []
-    for config in net.CONFIGS:
-        for load in keys_below(results, f"{base}/{config}"):
-            found = [results.get(f"{base}/{config}/{load}/{key}") for key, _ in (("cpu_us", ""), *BUDGET)]
-            if all(found):
-                rows.append([net.LABELS[config], load, *(number(one) for one in found)])
+    rows = [row for config in net.CONFIGS
+            for row in budget_rows(results, f"{base}/echo/{config}", net.LABELS[config], ECHO_BUDGET)]
     if rows:
         yield from ["### Where the time of an echo goes, one virtual CPU: microseconds, and times an echo", ""]
-        yield from table(["driver", "load", "CPU us", *(title for _, title in BUDGET)], rows)
+        yield from table(["driver", "load", *(title for _, title in ECHO_BUDGET)], rows)
+    for kind, (_, _, configs) in disk.KINDS.items():
+        rows = [row for config in configs
+                for row in budget_rows(results, f"{base}/read/{kind}/{config}", disk.LABELS[config], READ_BUDGET)]
+        if rows:
+            yield from [f"### Where the time of a read goes, {kind}, one virtual CPU: microseconds, and times a read", ""]
+            yield from table(["driver", "sectors", *(title for _, title in READ_BUDGET)], rows)
 
 
 def stolen(results):
