@@ -63,9 +63,10 @@ void add_commands(CLI::App& app, Arguments& arguments) {
     run->add_option("DRIVER", arguments.driver, "One of: " + driver_names())->required();
     add_bdf(*run, arguments);
     run->add_option("--name", arguments.run.name, "Name of the network interface, as in udn0");
-    const std::map<std::string, WaitMode> modes{{"uring", WaitMode::uring},
-                                                {"read", WaitMode::read}};
-    run->add_option("--wait", arguments.run.wait, "How to wait: uring (default) or read")
+    const std::map<std::string, WaitMode> modes{
+        {"auto", WaitMode::automatic}, {"uring", WaitMode::uring}, {"read", WaitMode::read}};
+    run->add_option("--wait", arguments.run.wait,
+                    "How to wait: uring, read, or auto (default): read for one interrupt")
         ->transform(CLI::CheckedTransformer(modes))
         ->type_name("uring|read");
     run->add_option("--stats", arguments.run.stats_path,

@@ -28,14 +28,15 @@
 namespace udrv {
 
 enum class WaitMode {
-    uring, ///< io_uring: interrupts, timers and signals in one call
-    read   ///< plain blocking read of the IRQ file
+    automatic, ///< read for one IRQ file, else uring
+    uring,     ///< io_uring: interrupts, timers and signals in one call
+    read       ///< plain blocking read of the IRQ file
 };
 
 /// What the person asked for on the command line.
 struct RunOptions {
     std::string name; ///< wanted interface name, empty: the kernel's choice
-    WaitMode wait = WaitMode::uring;
+    WaitMode wait = WaitMode::automatic;
     std::string stats_path; ///< JSON counters at exit and on SIGUSR1; empty: none
     bool verbose = false;
     bool sandbox = true;         ///< give up every privilege once it serves

@@ -50,40 +50,54 @@ class UringWaiter final : public Waiter {
     EventLoop loop_;
 };
 
+/// SIGALRM, every so often from now on.
+void tick_every(milliseconds period) {
+    const timeval time{period.count() / 1000, period.count() % 1000 * 1000};
+    const itimerval timer{time, time};
+    ::setitimer(ITIMER_REAL, &timer, nullptr);
+}
+
 // Written by the signal handlers below.
 volatile std::sig_atomic_t stop_wanted = 0;
 volatile std::sig_atomic_t report_wanted = 0;
 
+/// If the read is about to begin, it is too late to keep it from sleeping: the next tick ends
+/// it, and it comes soon.
+void hurry() {
+    const int error = errno;
+    tick_every(milliseconds{1});
+    errno = error;
+}
 void on_stop(int /*signal*/) {
     stop_wanted = 1;
+    hurry();
 }
 void on_report(int /*signal*/) {
     report_wanted = 1;
+    hurry();
 }
 void on_tick(int /*signal*/) {
 }
 
-/// Signals interrupt the read (no SA_RESTART). One that arrives just before the
-/// read would be missed, so a timer interrupts it every second as well; that is
-/// also the clock of the timeouts, which are rounded up to its next tick. A read can
-/// not wait for several files, or for milliseconds: then it is publish, poll, read.
+/// Signals interrupt the read (no SA_RESTART). A timer interrupts it as well, and is the
+/// clock of the timeouts, which are rounded up to its next tick: a second, or the shortest
+/// that was asked for. A read can not wait for several files, or for milliseconds: then it is
+/// publish, poll, read.
 class ReadWaiter final : public Waiter {
   public:
     explicit ReadWaiter(std::span<const IrqFile> irqs) : irqs_(irqs) {
         for (const IrqFile& irq : irqs) {
             polled_.push_back({irq.fd(), POLLIN, 0});
         }
+        stop_wanted = 0;
+        report_wanted = 0;
         handle(SIGTERM, on_stop);
         handle(SIGINT, on_stop);
         handle(SIGUSR1, on_report);
         handle(SIGALRM, on_tick);
-        const itimerval every_second{{1, 0}, {1, 0}};
-        ::setitimer(ITIMER_REAL, &every_second, nullptr);
+        tick_every(period_);
     }
-    ~ReadWaiter() override {
-        const itimerval off{};
-        ::setitimer(ITIMER_REAL, &off, nullptr);
-    }
+    ~ReadWaiter() override { tick_every(milliseconds{0}); }
 
     WaitResult wait(std::optional<milliseconds> timeout, bool publish) override {
         WaitResult result;
@@ -91,12 +105,19 @@ class ReadWaiter final : public Waiter {
             if (irqs_.size() > 1 || (timeout && *timeout < shortest)) {
                 poll_all(result.events, timeout, publish);
             } else {
+                if (timeout && *timeout < period_) {
+                    period_ = *timeout;
+                    tick_every(period_);
+                }
                 add(result.events, irqs_.front().wait().value_or(udrv_irq_events{}));
             }
         }
         result.stop = stop_wanted != 0;
         result.report = report_wanted != 0;
-        report_wanted = 0;
+        if (result.stop || result.report) {
+            report_wanted = 0;
+            tick_every(period_); // no hurry any more
+        }
         return result;
     }
 
@@ -129,6 +150,7 @@ class ReadWaiter final : public Waiter {
     }
 
     static constexpr milliseconds shortest{100}; ///< that the timer will do for
+    milliseconds period_{1000};
     std::span<const IrqFile> irqs_;
     std::vector<pollfd> polled_;
 };
@@ -136,7 +158,8 @@ class ReadWaiter final : public Waiter {
 } // namespace
 
 std::unique_ptr<Waiter> make_waiter(WaitMode mode, std::span<const IrqFile> irqs) {
-    if (mode == WaitMode::read) {
+    // io_uring does more for a read that has to wait: it tries, polls, sleeps, tries again.
+    if (mode == WaitMode::read || (mode == WaitMode::automatic && irqs.size() == 1)) {
         return std::make_unique<ReadWaiter>(irqs);
     }
     return std::make_unique<UringWaiter>(irqs);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // How a service loop waits for its device: its IRQ files, the signals that end or
-// query a driver, a deadline. Two ways, for comparison: io_uring and a plain read.
+// query a driver, a deadline. Two ways: io_uring, which waits for many files; and a plain
+// read, which costs less where there is one (docs/performance.md).
 #pragma once
 
 #include <chrono>

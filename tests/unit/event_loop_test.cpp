@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "libudrv/error.hpp"
+#include "libudrv/helper_thread.hpp"
 #include "libudrv/waiter.hpp"
 
 namespace udrv {
@@ -203,6 +204,42 @@ int ring_file() {
         }
     }
     return -1;
+}
+
+TEST(WaiterTest, OneFileByPlainReads) {
+    sigset_t old;
+    pthread_sigmask(SIG_SETMASK, nullptr, &old);
+    {
+        const FakeIrq fake;
+        const auto waiter = make_waiter(WaitMode::automatic, std::span(&fake.irq, 1));
+        EXPECT_EQ(ring_file(), -1);
+        fake.fire(2, 1);
+        WaitResult result = waiter->wait(std::nullopt, false);
+        EXPECT_EQ(result.events.interrupts, 2U);
+        EXPECT_EQ(result.events.doorbells, 1U);
+        result = waiter->wait(0ms, false); // only looks
+        EXPECT_EQ(result.events.interrupts, 0U);
+        result = waiter->wait(5ms, true); // publishes, polls
+        EXPECT_EQ(fake.published(), 1);
+        result = waiter->wait(120ms, false); // a tick of the timer
+        EXPECT_FALSE(result.stop || result.report);
+
+        ASSERT_EQ(::raise(SIGUSR1), 0); // before the read
+        EXPECT_TRUE(waiter->wait(std::nullopt, false).report);
+        const pid_t process = ::getpid();
+        for (int n = 0; n < 50; ++n) { // about when it begins
+            std::thread sender = start_helper_thread([&] { ::kill(process, SIGUSR1); });
+            while (!waiter->wait(std::nullopt, false).report) {
+            }
+            sender.join();
+        }
+        ASSERT_EQ(::raise(SIGTERM), 0);
+        EXPECT_TRUE(waiter->wait(std::nullopt, false).stop);
+    }
+    for (const int number : {SIGTERM, SIGINT, SIGUSR1, SIGALRM}) {
+        ::signal(number, SIG_DFL);
+    }
+    pthread_sigmask(SIG_SETMASK, &old, nullptr);
 }
 
 // seccomp does not see what a ring is asked to do: the ring itself refuses it.
