@@ -72,11 +72,11 @@ row 'TCP in' iperf3 -c 10.0.0.2 -t 4 -R
 check_ge 'TCP: packets' "$packets" 1000
 check 'ends well' stop_driver
 
-check 'a driver that waits by plain reads' start_driver $bdf --wait read
+check 'a driver that waits by io_uring' start_driver $bdf --wait uring
 check 'link' up_udn0
 check 'answers' wait_reachable
-row 'plain reads: UDP' iperf3 -c 10.0.0.2 -u -b 1M -l 1024 -t 3
-check_ge 'plain reads: packets' "$packets" 300
+row 'io_uring: UDP' iperf3 -c 10.0.0.2 -u -b 1M -l 1024 -t 3
+check_ge 'io_uring: packets' "$packets" 300
 check 'it ends well' stop_driver
 "$udrv" unbind $bdf
 summary
