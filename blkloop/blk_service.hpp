@@ -109,6 +109,14 @@ class BlkService : public ServiceLoop<BlkService<C>> {
         return taken;
     }
 
+    [[nodiscard]] std::uint32_t offered() {
+        std::uint32_t count = 0;
+        for (BlkQueue& queue : port_.queues) {
+            count += queue.submission.available(queue.depth);
+        }
+        return count;
+    }
+
     /// A disk that is read one block at a time is never busy, and each sleep costs it
     /// two wakeups. Polling finds the next request; the end of one that is under way
     /// only where the chip writes it to memory.

@@ -21,6 +21,9 @@
 // A service may leave what arrived on the chip for up to a millisecond (hold_off.hpp). The
 // loop rests then: it has looked at all else and published, and looks again afterwards, so
 // that nothing has to wake it.
+//
+// And it may leave what was offered to it in the ring for as long, where more follows at once
+// (GatherBudget): it is awake for the kernel then, which rings no doorbell meanwhile.
 #pragma once
 
 #include <algorithm>
@@ -51,6 +54,7 @@ namespace udrv {
 /// and may have
 ///     bool worth_polling();   false: what comes next is an interrupt's news only
 ///     void before_sleep();    what is under way has to interrupt from now on
+///     std::uint32_t offered();   entries that wait for the driver
 template <typename Service>
 class ServiceLoop {
   public:
@@ -96,8 +100,8 @@ class ServiceLoop {
     /// SpinBudget.
     ServiceLoop(Waiter& waiter, Reporter& reporter, unsigned cpus, SleepFlag sleep, WakeFlag kernel,
                 bool trials = false)
-        : reporter_(reporter), waiter_(waiter), spin_(cpus, trials), yield_(cpus), sleep_(sleep),
-          kernel_(kernel) {}
+        : reporter_(reporter), waiter_(waiter), spin_(cpus, trials), yield_(cpus), gather_(cpus),
+          sleep_(sleep), kernel_(kernel) {}
     ~ServiceLoop() = default;
 
     /// Entries were produced: the kernel gets to know if it wants to.
@@ -210,6 +214,23 @@ class ServiceLoop {
             enter(timeout);
         }
         sleep_.withdraw();
+        gather();
+    }
+
+    /// On one processor: who rang the doorbell may have been about to do more for us, and our
+    /// wakeup took the processor from it. It goes on, and we take all of it at once.
+    void gather() {
+        if constexpr (requires { service().offered(); }) {
+            const std::uint32_t before = service().offered();
+            if (!gather_.worthwhile(before)) {
+                return;
+            }
+            ++counters_.rests;
+            const auto start = std::chrono::steady_clock::now();
+            const timespec time{0, std::chrono::nanoseconds(gather_.time()).count()};
+            ::clock_nanosleep(CLOCK_MONOTONIC, 0, &time, nullptr);
+            gather_.took(std::chrono::steady_clock::now() - start, service().offered() - before);
+        }
     }
 
     /// While busy: the clock every 64 passes, a look at signals and interrupt causes
@@ -262,6 +283,7 @@ class ServiceLoop {
     Waiter& waiter_;
     SpinBudget spin_;
     YieldBudget yield_;
+    GatherBudget gather_;
     SleepFlag sleep_;
     WakeFlag kernel_;
     Heartbeat heartbeat_;

@@ -78,4 +78,37 @@ class YieldBudget {
     bool enabled_;
 };
 
+/// How long to leave what was offered to us where it is, on a single processor, so that who
+/// offers it can go on and more of it is taken at once. It pays if more came; where nothing
+/// does, who offered it waits for us already, and it is tried less and less.
+class GatherBudget {
+  public:
+    using Microseconds = std::chrono::microseconds;
+    static constexpr std::uint32_t aim = 8; ///< entries at once
+    static constexpr Microseconds first{250};
+    static constexpr Microseconds longest{1000};
+    static constexpr std::uint32_t limit = 512;
+
+    explicit GatherBudget(unsigned cpus) : enabled_(cpus == 1) {}
+
+    [[nodiscard]] bool worthwhile(std::uint32_t offered) {
+        return enabled_ && offered != 0 && offered < aim && (skip_ == 0 || --skip_ == 0);
+    }
+    [[nodiscard]] Microseconds time() const { return time_; }
+    /// It took so long, and so much more was there.
+    void took(std::chrono::steady_clock::duration time, std::uint32_t more) {
+        vain_ = more != 0 ? 0 : std::min(limit, 2 * vain_ + 1);
+        skip_ = vain_;
+        time_ = more == 0 ? first
+                          : std::min(longest,
+                                     std::chrono::duration_cast<Microseconds>(time) * aim / more);
+    }
+
+  private:
+    std::uint32_t vain_ = 0;
+    std::uint32_t skip_ = 0;
+    Microseconds time_ = first;
+    bool enabled_;
+};
+
 } // namespace udrv

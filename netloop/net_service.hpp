@@ -106,6 +106,8 @@ class NetService : public ServiceLoop<NetService<C>> {
         return count;
     }
 
+    [[nodiscard]] std::uint32_t offered() { return queue_.tx.available(batch); }
+
     /// fill ring -> rx_provide.
     std::uint32_t provide_rx() {
         const auto fill = queue_.fill.peek(batch);

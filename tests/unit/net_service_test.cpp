@@ -343,6 +343,33 @@ TEST(YieldBudgetTest, PaysIfThereAreAnswersSoon) {
     EXPECT_FALSE(YieldBudget(2).worthwhile()) << "others have a processor of their own";
 }
 
+TEST(GatherBudgetTest, PaysIfMoreIsOffered) {
+    using std::chrono::microseconds;
+    GatherBudget budget(1);
+    EXPECT_FALSE(budget.worthwhile(0));
+    EXPECT_FALSE(budget.worthwhile(GatherBudget::aim)) << "enough at once";
+    EXPECT_TRUE(budget.worthwhile(1));
+    EXPECT_EQ(budget.time(), GatherBudget::first);
+    budget.took(microseconds{400}, 8); // one each 50 us
+    EXPECT_EQ(budget.time(), microseconds{400});
+    EXPECT_TRUE(budget.worthwhile(1));
+    budget.took(microseconds{400}, 1);
+    EXPECT_EQ(budget.time(), GatherBudget::longest);
+    EXPECT_TRUE(budget.worthwhile(1));
+    // Who offered it waits for us: less and less.
+    std::uint32_t tried = 0;
+    for (std::uint32_t n = 0; n < 10'000; ++n) {
+        if (budget.worthwhile(1)) {
+            ++tried;
+            budget.took(microseconds{300}, 0);
+            EXPECT_EQ(budget.time(), GatherBudget::first);
+        }
+    }
+    EXPECT_GT(tried, 10U);
+    EXPECT_LT(tried, 40U);
+    EXPECT_FALSE(GatherBudget(2).worthwhile(1)) << "others have a processor of their own";
+}
+
 TEST(NetService, DesiredStateIsApplied) {
     Rig rig;
     rig.service.start();
