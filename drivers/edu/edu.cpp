@@ -13,6 +13,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <span>
 #include <thread>
@@ -24,6 +25,7 @@
 #include "libudrv/dma_mapping.hpp"
 #include "libudrv/driver.hpp"
 #include "libudrv/error.hpp"
+#include "libudrv/sandbox.hpp"
 
 namespace udrv::edu {
 
@@ -168,7 +170,14 @@ int run(DriverContext& context) {
     const bool msi = device.info().nr_msi != 0;
     const auto lines = device.irq_setup(msi ? UDRV_IRQ_MSI : UDRV_IRQ_INTX, 1);
     const IrqFile irq = device.open_irq(0);
+    // All is open and mapped, and the work needs no privilege. Files can not be had from here
+    // on; a little memory can, for the device, too. (Other drivers leave this to serve_net()
+    // or serve_blk().)
+    if (context.options.sandbox) {
+        enter_sandbox();
+    }
     fmt::print("edu: {} is interrupt {}\n", msi ? "MSI" : "INTx", lines.at(0));
+    std::fflush(stdout); // whoever waits for a driver knows now that it is there
     good &= check_factorial(irq, regs);
     good &= check_dma({block.vaddr, block.len_bytes}, block.dma_addr, "coherent memory", irq, regs);
     good &= check_pinned(device, irq, regs);

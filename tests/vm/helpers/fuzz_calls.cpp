@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// fuzz_calls CALLS SEED BDF...: every call on every file of udrv, with wrong sizes,
-// pointers, values and order, from several threads and processes a device, while
-// files are closed, processes killed and devices unbound under them. The devices are
-// bound to udrv and are so again at the end. Prints how many calls there were, by kind,
-// and how many of them succeeded.
+// fuzz_calls CALLS SEED BDF...: every call on every file of udrv, and ethtool's on its
+// interfaces, with wrong sizes, pointers, values and order, from several threads and
+// processes a device, while files are closed, processes killed and devices unbound under
+// them. The devices are bound to udrv and are so again at the end. Prints how many calls
+// there were, by kind, and how many of them succeeded.
 //
 // Registers are read, never written: a chip told at random to do something may do it.
 #include <array>

@@ -14,6 +14,7 @@
 
 #include "../hostile_blk.hpp"
 #include "../hostile_net.hpp"
+#include "ethtool.hpp"
 
 namespace fuzz {
 
@@ -40,15 +41,16 @@ enum Kind : std::uint8_t {
     write_file,
     poll_file,
     uring_file,
+    call_ethtool,
     other_call,
     fork_child,
     nr_kinds
 };
 inline constexpr std::array<const char*, nr_kinds> kind_names = {
-    "open device", "open path", "close",       "info",     "config",   "irq setup",
-    "irq open",    "dma bits",  "bus master",  "coherent", "exchange", "attach",
-    "other ioctl", "mmap",      "touch a map", "munmap",   "read",     "write",
-    "poll",        "io_uring",  "other call",  "fork"};
+    "open device", "open path", "close",       "info",       "config",   "irq setup",
+    "irq open",    "dma bits",  "bus master",  "coherent",   "exchange", "attach",
+    "other ioctl", "mmap",      "touch a map", "munmap",     "read",     "write",
+    "poll",        "io_uring",  "ethtool",     "other call", "fork"};
 
 /// In memory that all processes share.
 struct Shared {
@@ -320,6 +322,25 @@ class Worker {
         }
         ::io_uring_queue_exit(&ring); // what still waits is cancelled
     }
+    /// On an interface that is there just now, whoever's it is.
+    void ethtool(Random& random) {
+        const std::string name = fmt::format("udn{}", random.below(3));
+        if (::access(("/sys/class/net/" + name).c_str(), F_OK) != 0) {
+            return; // by an ioctl the kernel would have a module of that name looked for
+        }
+        ifreq interface {};
+        name.copy(interface.ifr_name, IFNAMSIZ - 1);
+        EthtoolRequest request = ethtool_request(random);
+        spoil(request, random);
+        // The answer may be longer: it ends in the page that can not be written, or has room.
+        std::byte* at = arena_ + (random.one_in(8) ? arena_bytes - 2 * page_bytes - sizeof(request)
+                                                   : page_bytes * random.below(50));
+        std::memcpy(at, request.data(), sizeof(request));
+        interface.ifr_data = static_cast<char*>(random.one_in(10) ? pointer(random) : at);
+        const int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        (void)call(call_ethtool, random.one_in(16) ? some_fd(random) : fd, SIOCETHTOOL, &interface);
+        ::close(fd);
+    }
     void path(Random& random) {
         const int fd = open_line(random.below(32), random.one_in(2) ? "irq" : "irq-" + bdf_);
         count(open_path, fd >= 0);
@@ -376,7 +397,7 @@ class Worker {
         }
     }
     void wild(Random& random) {
-        switch (random.below(24)) {
+        switch (random.below(26)) {
         case 0:
             open(random);
             break;
@@ -469,6 +490,10 @@ class Worker {
             count(poll_file, ::poll(&ready, 1, static_cast<int>(random.below(3))) > 0);
             break;
         }
+        case 24:
+        case 25:
+            ethtool(random);
+            break;
         default:
             rare(random);
             break;
