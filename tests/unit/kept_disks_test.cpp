@@ -12,7 +12,7 @@ namespace udrv::test {
 
 namespace {
 
-TEST(KeptDisks, AreTheBlockDevicesBelowTheFunction) {
+TEST(KeptDisks, AreTheDiskDevicesBelowTheFunction) {
     namespace fs = std::filesystem;
     const fs::path sys =
         fs::temp_directory_path() / ("udrv_kept_disks." + std::to_string(::getpid()));
@@ -21,9 +21,9 @@ TEST(KeptDisks, AreTheBlockDevicesBelowTheFunction) {
     EXPECT_EQ(kept_disks(address, sys), 0u) << "no such device";
     fs::create_directories(device);
     EXPECT_EQ(kept_disks(address, sys), 0u) << "nobody attached yet";
-    fs::create_directories(device / "block/udb0");
+    fs::create_directories(device / "udrv_disk/udb0");
     EXPECT_EQ(kept_disks(address, sys), 1u);
-    fs::create_directories(device / "block/udb1");
+    fs::create_directories(device / "udrv_disk/udb1");
     EXPECT_EQ(kept_disks(address, sys), 2u);
     fs::remove_all(sys);
 }
