@@ -69,14 +69,12 @@ static void udrv_disk_add_work(struct work_struct *work)
 /* From any state of construction. */
 static void udrv_disk_free(struct udrv_disk *d)
 {
-	if (!IS_ERR_OR_NULL(d->gd))
-		put_disk(d->gd);
+	put_disk(IS_ERR(d->gd) ? NULL : d->gd);
 	if (d->tags.tags)
 		blk_mq_free_tag_set(&d->tags);
 	if (!IS_ERR_OR_NULL(d->dev))
 		device_unregister(d->dev);
-	if (d->id >= 0)
-		ida_free(&udrv_disk_ids, d->id);
+	ida_free(&udrv_disk_ids, d->id);	/* which may be an error */
 	kvfree(d);
 }
 
@@ -89,8 +87,7 @@ struct udrv_disk *udrv_disk_create(struct udrv_blk *blk, const struct udrv_blk_d
 		.io_min = info->physical_block_bytes, .max_segments = info->max_segments,
 		.max_segment_size = min_t(size_t, info->max_segment_bytes,
 					  dma_max_mapping_size(&blk->port.udev->pdev->dev)),
-		.seg_boundary_mask = info->segment_boundary,
-		.dma_alignment = info->dma_alignment,
+		.seg_boundary_mask = info->segment_boundary, .dma_alignment = info->dma_alignment,
 		.max_hw_discard_sectors = info->max_discard_sectors,
 		.discard_granularity = info->max_discard_sectors ? info->physical_block_bytes : 0,
 		.max_write_zeroes_sectors = info->max_write_zeroes_sectors,
@@ -109,8 +106,8 @@ struct udrv_disk *udrv_disk_create(struct udrv_blk *blk, const struct udrv_blk_d
 	spin_lock_init(&d->lock);
 	INIT_WORK(&d->add, udrv_disk_add_work);
 	d->tags = (struct blk_mq_tag_set){
-		.ops = &udrv_blk_mq_ops,
-		.nr_hw_queues = 1, .queue_depth = info->depth, .numa_node = NUMA_NO_NODE,
+		.ops = &udrv_blk_mq_ops, .numa_node = NUMA_NO_NODE,
+		.nr_hw_queues = 1, .queue_depth = info->depth,
 		.cmd_size = struct_size((struct udrv_blk_cmd *)NULL, sg, info->max_segments),
 		.flags = BLK_MQ_F_SHOULD_MERGE | (info->flags & UDRV_BLK_ROTATIONAL ?
 						  0 : BLK_MQ_F_NO_SCHED_BY_DEFAULT),
@@ -122,17 +119,13 @@ struct udrv_disk *udrv_disk_create(struct udrv_blk *blk, const struct udrv_blk_d
 		goto err;
 	snprintf(d->info.name, sizeof(d->info.name), "udb%d", d->id);
 	d->gd = udrv_alloc_disk(&d->tags, &lim, features, d);
-	ret = PTR_ERR_OR_ZERO(d->gd);
-	if (ret)
-		goto err;
 	d->dev = device_create(&udrv_disk_class, &blk->port.udev->pdev->dev, 0, d, "%s",
 			       d->info.name);
-	ret = PTR_ERR_OR_ZERO(d->dev);
+	ret = PTR_ERR_OR_ZERO(d->gd) ?: PTR_ERR_OR_ZERO(d->dev);
 	if (ret)
 		goto err;
 	strscpy(d->gd->disk_name, d->info.name, DISK_NAME_LEN);
 	d->gd->fops = &udrv_disk_fops;
-	d->gd->private_data = d;
 	set_capacity(d->gd, info->nr_sectors);
 	set_disk_ro(d->gd, info->flags & UDRV_BLK_READ_ONLY);
 	udrv_disk_hold(d);

@@ -9,8 +9,6 @@ static unsigned int recovery_window_s = 30;
 module_param(recovery_window_s, uint, 0644);
 MODULE_PARM_DESC(recovery_window_s, "seconds that requests wait for the next driver");
 
-static struct udrv_port_type udrv_blk_type;
-
 static bool udrv_blk_valid_disk(const struct udrv_blk_disk *i)
 {
 	return i->nr_sectors && i->nr_sectors <= (u64)1 << 48 && !i->reserved &&
@@ -165,8 +163,7 @@ static int udrv_blk_attach_all(struct udrv_blk *blk, struct udrv_session *s,
 	return 0;
 }
 
-static struct udrv_port *udrv_blk_attach(struct udrv_session *s, struct udrv_port *port,
-					 void *argp)
+static struct udrv_port *udrv_blk_attach(struct udrv_session *s, struct udrv_port *port, void *argp)
 {
 	struct udrv_blk_attach *arg = argp;
 	struct udrv_blk *blk;
@@ -186,7 +183,6 @@ static struct udrv_port *udrv_blk_attach(struct udrv_session *s, struct udrv_por
 		blk = kzalloc(sizeof(*blk), GFP_KERNEL);
 		if (!blk)
 			return ERR_PTR(-ENOMEM);
-		blk->port.type = &udrv_blk_type;
 		blk->port.udev = s->udev;
 		INIT_DELAYED_WORK(&blk->window, udrv_blk_window_work);
 	}
@@ -199,8 +195,7 @@ static struct udrv_port *udrv_blk_attach(struct udrv_session *s, struct udrv_por
 }
 
 static struct udrv_port_type udrv_blk_type = {
-	.owner = THIS_MODULE,
-	.arg_bytes = sizeof(struct udrv_blk_attach),
+	.owner = THIS_MODULE, .arg_bytes = sizeof(struct udrv_blk_attach),
 	.attach = udrv_blk_attach, .detach = udrv_blk_detach,
 	.publish = udrv_blk_publish, .remove = udrv_blk_remove,
 };

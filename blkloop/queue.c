@@ -58,8 +58,7 @@ static blk_status_t udrv_blk_queue_rq(struct blk_mq_hw_ctx *hctx,
 	struct request *rq = bd->rq;
 	struct udrv_blk_cmd *cmd = blk_mq_rq_to_pdu(rq);
 	u32 op = (__force u32)req_op(rq);
-	struct req_iterator iter;
-	struct bio_vec bv;
+	struct bio *bio;
 	int nr = 0;
 
 	/* Kept while it is put back and handed out again: a request that kills drivers ends. */
@@ -75,8 +74,8 @@ static blk_status_t udrv_blk_queue_rq(struct blk_mq_hw_ctx *hctx,
 	cmd->nr_sg = 0;
 	/* What the device does not write must not show what was there before. */
 	if (op == UDRV_BLK_READ && d->blk->port.udev->pdev->untrusted)
-		rq_for_each_segment(bv, rq, iter)
-			memzero_bvec(&bv);
+		__rq_for_each_bio(bio, rq)
+			zero_fill_bio(bio);
 	if (op <= UDRV_BLK_WRITE) {
 		sg_init_table(cmd->sg, d->info.max_segments);
 		cmd->nr_sg = blk_rq_map_sg(rq->q, rq, cmd->sg);
@@ -112,8 +111,7 @@ static enum blk_eh_timer_return udrv_blk_timeout(struct request *rq)
 }
 
 const struct blk_mq_ops udrv_blk_mq_ops = {
-	.queue_rq = udrv_blk_queue_rq,
-	.commit_rqs = udrv_blk_commit_rqs,
+	.queue_rq = udrv_blk_queue_rq, .commit_rqs = udrv_blk_commit_rqs,
 	.timeout = udrv_blk_timeout,
 };
 

@@ -29,11 +29,11 @@ EXPORT_SYMBOL_GPL(udrv_port_type_set);
 /* The type with a reference to its module, which every port keeps; or NULL. */
 struct udrv_port_type *udrv_port_type_get(u32 kind)
 {
-	struct udrv_port_type *type = NULL;
+	struct udrv_port_type *type;
 
 	mutex_lock(&udrv_types_lock);
-	if (kind < UDRV_NR_PORT_KINDS)
-		type = udrv_types[array_index_nospec(kind, UDRV_NR_PORT_KINDS)];
+	type = kind < UDRV_NR_PORT_KINDS ?
+	       udrv_types[array_index_nospec(kind, UDRV_NR_PORT_KINDS)] : NULL;
 	if (type && !try_module_get(type->owner))
 		type = NULL;
 	mutex_unlock(&udrv_types_lock);
@@ -104,8 +104,7 @@ UDRV_ATTR(RW, untrusted, "%d", udev->pdev->untrusted);
 static struct attribute *udrv_attrs[] = {
 	&dev_attr_state.attr,	     &dev_attr_owner.attr,	&dev_attr_driver.attr,
 	&dev_attr_pinned_bytes.attr, &dev_attr_interrupts.attr, &dev_attr_violations.attr,
-	&dev_attr_mappings.attr,     &dev_attr_iommu.attr,	&dev_attr_untrusted.attr,
-	NULL,
+	&dev_attr_mappings.attr,     &dev_attr_iommu.attr,	&dev_attr_untrusted.attr, NULL,
 };
 
 static const struct attribute_group udrv_group = { .name = "udrv", .attrs = udrv_attrs };
@@ -189,8 +188,7 @@ static void udrv_remove(struct pci_dev *pdev)
 
 /* No ids: by driver_override only. */
 static struct pci_driver udrv_driver = {
-	.name = "udrv", .dev_groups = udrv_groups,
-	.probe = udrv_probe, .remove = udrv_remove,
+	.name = "udrv", .dev_groups = udrv_groups, .probe = udrv_probe, .remove = udrv_remove,
 };
 module_pci_driver(udrv_driver);
 

@@ -230,17 +230,15 @@ static int udrv_region_add(struct udrv_session *s, struct udrv_dma_region *arg)
 	else
 		udrv_region_unmap(s, r);
 	mutex_unlock(&s->lock);
-	if (ret) {
+	if (ret)
 		udrv_region_free(s, r);
-	} else {
-		if (n > arg->nr_segments)
-			ret = -ENOSPC;
-		else if (copy_to_user(u64_to_user_ptr(arg->segments), segs, n * sizeof(*segs)))
-			ret = -EFAULT;
-		arg->nr_segments = n;
-		if (ret)
-			udrv_region_remove(s, arg->handle);
-	}
+	else if (n > arg->nr_segments)
+		ret = -ENOSPC;
+	else if (copy_to_user(u64_to_user_ptr(arg->segments), segs, n * sizeof(*segs)))
+		ret = -EFAULT;
+	if (n && ret)
+		udrv_region_remove(s, arg->handle);
+	arg->nr_segments = n ?: arg->nr_segments;
 	kvfree(segs);
 	return ret;
 }
@@ -283,5 +281,4 @@ void udrv_dma_release_all(struct udrv_session *s, bool quiet)
 		if (quiet)
 			udrv_region_free(s, r);
 	xa_destroy(&s->regions);
-	atomic_set(&s->nr_regions, 0);
 }

@@ -197,8 +197,7 @@ static int udrv_irq_release(struct inode *inode, struct file *file)
 }
 
 static const struct file_operations udrv_irq_fops = {
-	.owner = THIS_MODULE,
-	.release = udrv_irq_release,
+	.owner = THIS_MODULE, .release = udrv_irq_release,
 	.read_iter = udrv_irq_read_iter, .write = udrv_irq_write, .poll = udrv_irq_poll,
 };
 

@@ -55,23 +55,18 @@ int udrv_mmap(struct file *file, struct vm_area_struct *vma)
 	/* A child must not inherit the registers. */
 	vm_flags_set(vma, VM_DONTCOPY | VM_DONTEXPAND | VM_DONTDUMP);
 	down_read(&s->map_lock);
+	nr = s->dead ? 0 : udrv_region_lookup(s, region, &pfn);
 	if (s->dead) {
 		ret = -ENODEV;
-	} else if (region == UDRV_MMAP_PORT >> UDRV_MMAP_SHIFT) {
-		struct udrv_port *port = READ_ONCE(s->port);
-
-		if (port)
-			ret = remap_vmalloc_range(vma, port->shm, page);
-	} else {
-		nr = udrv_region_lookup(s, region, &pfn);
-		if (page < nr && vma_pages(vma) <= nr - page) {
-			vm_flags_set(vma, VM_IO | VM_PFNMAP);
-			if (region < UDRV_NR_BARS)
-				vma->vm_page_prot = pgprot_noncached(vma->vm_page_prot);
-			vma->vm_private_data = s;
-			vma->vm_ops = &udrv_vm_ops;
-			ret = 0;
-		}
+	} else if (region == UDRV_MMAP_PORT >> UDRV_MMAP_SHIFT && READ_ONCE(s->port)) {
+		ret = remap_vmalloc_range(vma, s->port->shm, page);	/* set once */
+	} else if (page < nr && vma_pages(vma) <= nr - page) {
+		vm_flags_set(vma, VM_IO | VM_PFNMAP);
+		if (region < UDRV_NR_BARS)
+			vma->vm_page_prot = pgprot_noncached(vma->vm_page_prot);
+		vma->vm_private_data = s;
+		vma->vm_ops = &udrv_vm_ops;
+		ret = 0;
 	}
 	up_read(&s->map_lock);
 	return ret;

@@ -13,14 +13,38 @@ void udrv_session_put(struct udrv_session *s)
 	}
 }
 
+/* Stop the chip in the way that its driver said. What it says of the result is no proof. */
+static void udrv_stop_chip(struct udrv_session *s)
+{
+	const struct udrv_stop_write *w = s->stop_writes;
+	struct pci_dev *pdev = s->udev->pdev;
+	u32 value;
+
+	for (; w < s->stop_writes + s->nr_stop_writes; w++) {
+		void __iomem *at = pci_iomap_range(pdev, w->bar, w->offset, sizeof(u32));
+
+		if (!at)
+			continue;
+		if (w->len_bytes == 1)
+			iowrite8(w->value, at);
+		else
+			iowrite32(w->value, at);
+		/* Which may want to be left alone at first. */
+		if (read_poll_timeout((w->len_bytes == 1 ? ioread8 : ioread32), value,
+				      !(value & w->mask), 100, USEC_PER_SEC, true, at))
+			pci_warn(pdev, "the chip did not stop when it was told to\n");
+		pci_iounmap(pdev, at);
+	}
+}
+
 /*
  * No DMA after this returns true: bus mastering off, what is under way over,
  * the function reset if it can be. A reset needs the device lock, which
  * udrv_remove() holds while it waits for us: then it is held on our behalf.
  */
-static bool udrv_quiesce(struct udrv_device *udev)
+static bool udrv_quiesce(struct udrv_session *s)
 {
-	struct pci_dev *pdev = udev->pdev;
+	struct pci_dev *pdev = s->udev->pdev;
 	bool quiet;
 	int ret;
 
@@ -28,7 +52,8 @@ static bool udrv_quiesce(struct udrv_device *udev)
 	if (!pci_device_is_present(pdev))
 		return true;		/* pulled out: nothing left to do DMA */
 	quiet = pci_wait_for_pending_transaction(pdev);
-	while ((ret = READ_ONCE(udev->removed) ? pci_reset_function_locked(pdev) :
+	udrv_stop_chip(s);
+	while ((ret = READ_ONCE(s->udev->removed) ? pci_reset_function_locked(pdev) :
 						 pci_try_reset_function(pdev)) == -EAGAIN)
 		msleep(20);
 	pci_clear_master(pdev);
@@ -58,7 +83,7 @@ void udrv_session_end(struct udrv_session *s)
 	mutex_unlock(&s->lock);
 	unmap_mapping_range(s->mapping, 0, 0, 1);
 	udrv_irq_teardown(s);
-	quiet = udrv_quiesce(udev);
+	quiet = udrv_quiesce(s);
 	if (!quiet)
 		pci_err(udev->pdev, "device can not be quieted: %ld pinned bytes are kept for ever\n",
 			atomic_long_read(&s->pinned_bytes));
@@ -170,13 +195,12 @@ static int udrv_info(struct udrv_session *s, void *arg)
 		.nr_msi = max(pci_msi_vec_count(pdev), 0),
 		.nr_msix = max(pci_msix_vec_count(pdev), 0),
 	};
-	for (i = 0; i < UDRV_NR_BARS; i++)
-		info->bars[i] = (struct udrv_bar_info){
-			.start = pci_resource_start(pdev, i),
-			.len_bytes = pci_resource_len(pdev, i),
-			.flags = pci_resource_flags(pdev, i) &
-				 (IORESOURCE_IO | IORESOURCE_MEM | IORESOURCE_PREFETCH),
-		};
+	for (i = 0; i < UDRV_NR_BARS; i++) {
+		info->bars[i].start = pci_resource_start(pdev, i);
+		info->bars[i].len_bytes = pci_resource_len(pdev, i);
+		info->bars[i].flags = pci_resource_flags(pdev, i) &
+				      (IORESOURCE_IO | IORESOURCE_MEM | IORESOURCE_PREFETCH);
+	}
 	return 0;
 }
 
@@ -208,11 +232,24 @@ static int udrv_bus_master(struct udrv_session *s, void *arg)
 	return 0;
 }
 
+static int udrv_stop_write(struct udrv_session *s, void *arg)
+{
+	struct udrv_stop_write *w = arg;
+
+	if (w->bar >= UDRV_NR_BARS || (w->len_bytes != 1 && w->len_bytes != 4) || w->reserved ||
+	    w->offset % w->len_bytes || w->offset >= pci_resource_len(s->udev->pdev, w->bar))
+		return -EINVAL;
+	if (s->nr_stop_writes == UDRV_MAX_STOP_WRITES)
+		return -ENOSPC;
+	s->stop_writes[s->nr_stop_writes++] = *w;
+	return 0;
+}
+
 static int udrv_attach(struct udrv_session *s, void *argp)
 {
 	struct udrv_attach *attach = argp;
 	struct udrv_device *udev = s->udev;
-	struct udrv_port *port = NULL;
+	struct udrv_port *port;
 	struct udrv_port_type *type;
 	void *arg;
 	int ret;
@@ -226,17 +263,16 @@ static int udrv_attach(struct udrv_session *s, void *argp)
 	if (ret)
 		goto out;
 	mutex_lock(&s->lock);
-	if (s->dead)
-		ret = -ENODEV;
-	else if (s->port || (udev->port && udev->port->type != type))
-		ret = -EBUSY;		/* a port of another kind stays until unbind */
-	else
-		port = type->attach(s, udev->port, arg);
-	ret = IS_ERR(port) ? PTR_ERR(port) : ret;
+	/* A port of another kind stays until unbind. */
+	port = s->dead ? ERR_PTR(-ENODEV) :
+	       s->port || (udev->port && udev->port->type != type) ? ERR_PTR(-EBUSY) :
+	       type->attach(s, udev->port, arg);
+	ret = PTR_ERR_OR_ZERO(port);
 	if (!ret) {
 		if (!udev->port)
 			__module_get(type->owner);	/* as long as the port is there */
 		udev->port = port;
+		port->type = type;
 		WRITE_ONCE(s->port, port);
 		rcu_assign_pointer(port->irq->port, port);
 	}
@@ -260,6 +296,7 @@ static const struct udrv_call {
 	{ UDRV_IOC_IRQ_OPEN, true, udrv_irq_open_fd },
 	{ UDRV_IOC_DMA_BITS, true, udrv_dma_bits },
 	{ UDRV_IOC_BUS_MASTER, true, udrv_bus_master },
+	{ UDRV_IOC_STOP_WRITE, true, udrv_stop_write },
 	{ UDRV_IOC_COHERENT, true, udrv_dma_coherent },
 	{ UDRV_IOC_DMA_EXCHANGE, false, udrv_dma_exchange },
 	{ UDRV_IOC_ATTACH, false, udrv_attach },
@@ -291,7 +328,6 @@ static long udrv_ioctl(struct file *file, unsigned int cmd, unsigned long value)
 }
 
 const struct file_operations udrv_session_fops = {
-	.owner = THIS_MODULE,
-	.open = udrv_open, .release = udrv_release,
+	.owner = THIS_MODULE, .open = udrv_open, .release = udrv_release,
 	.unlocked_ioctl = udrv_ioctl, .mmap = udrv_mmap,
 };

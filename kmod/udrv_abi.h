@@ -24,12 +24,13 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-#define UDRV_ABI_VERSION	2
+#define UDRV_ABI_VERSION	3
 
 #define UDRV_MAX_IRQS		32	/* vectors of one session */
 #define UDRV_MAX_DMA_REGIONS	65536	/* pinned regions of one session */
 #define UDRV_MAX_DMA_BATCH	1024	/* regions in one exchange */
 #define UDRV_NR_BARS		6
+#define UDRV_MAX_STOP_WRITES	4	/* of one session */
 
 /* ---- Device information -------------------------------------------------- */
 
@@ -149,6 +150,25 @@ struct udrv_irq_events {
 
 /* Bus mastering on (1) or off (0). Reset the chip first, then switch it on. */
 #define UDRV_IOC_BUS_MASTER	_IO('u', 0x05)
+
+/*
+ * How the chip is stopped when its driver is gone: one register write, added to
+ * a list. At the session's end, once bus mastering is off and before any memory
+ * is given back, the kernel carries them out in order, and after each waits for
+ * the bits of `mask` to read 0 (from 100 us to a second; then the log says so).
+ * For chips that can not be reset alone: not all of them end what they have
+ * begun when bus mastering goes off. ENOSPC: the list is full.
+ */
+struct udrv_stop_write {
+	__u32 bar;		/* I/O ports or memory */
+	__u32 offset;		/* in bytes; a multiple of len_bytes */
+	__u32 len_bytes;	/* 1 or 4 */
+	__u32 value;
+	__u32 mask;		/* 0: wait for nothing */
+	__u32 reserved;
+};
+
+#define UDRV_IOC_STOP_WRITE	_IOW('u', 0x09, struct udrv_stop_write)
 
 /*
  * Coherent memory for descriptor rings: zeroed, contiguous for the device,
@@ -275,6 +295,7 @@ UDRV_ASSERT_SIZE(struct udrv_info, 176);
 UDRV_ASSERT_SIZE(struct udrv_config, 16);
 UDRV_ASSERT_SIZE(struct udrv_irq_setup, 136);
 UDRV_ASSERT_SIZE(struct udrv_irq_events, 8);
+UDRV_ASSERT_SIZE(struct udrv_stop_write, 24);
 UDRV_ASSERT_SIZE(struct udrv_coherent, 24);
 UDRV_ASSERT_SIZE(struct udrv_dma_segment, 16);
 UDRV_ASSERT_SIZE(struct udrv_dma_region, 40);

@@ -27,6 +27,7 @@
 #include <linux/fs.h>
 #include <linux/interrupt.h>
 #include <linux/iommu.h>
+#include <linux/iopoll.h>
 #include <linux/refcount.h>
 #include <linux/log2.h>
 #include <linux/miscdevice.h>
@@ -89,6 +90,8 @@ struct udrv_session {
 	atomic_t nr_regions;
 	atomic_long_t pinned_bytes;
 	struct udrv_port *port;
+	unsigned int nr_stop_writes;
+	struct udrv_stop_write stop_writes[UDRV_MAX_STOP_WRITES];
 	unsigned long flags;
 #define UDRV_SESSION_ENDING	0
 #define UDRV_SESSION_VIOLATED	1

@@ -159,6 +159,17 @@ void Device::bus_master(bool on) {
     }
 }
 
+void Device::stop_by(std::span<const udrv_stop_write> writes) {
+    for (const udrv_stop_write& write : writes) {
+        if (::ioctl(fd_.value(), UDRV_IOC_STOP_WRITE, &write) < 0) {
+            throw_errno(errno, tried("tell the kernel how to stop"),
+                        errno == ENOSPC
+                            ? fmt::format("it takes {} register writes", UDRV_MAX_STOP_WRITES)
+                            : "a register is in a BAR, 1 or 4 bytes wide, and aligned");
+        }
+    }
+}
+
 DmaBlock Device::allocate(std::size_t len_bytes) {
     udrv_coherent request{};
     request.len_bytes = len_bytes;

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -105,6 +106,10 @@ class Device final : public DmaAllocator {
     void dma_bits(unsigned bits);
     /// Lets the chip reach memory. Reset it first.
     void bus_master(bool on);
+    /// Register writes by which the kernel stops the chip when this process is gone,
+    /// however it went; UDRV_MAX_STOP_WRITES at most. For a chip that can not be reset
+    /// alone, before bus mastering goes on.
+    void stop_by(std::span<const udrv_stop_write> writes);
 
     /// Coherent memory for descriptor rings; see DmaAllocator.
     [[nodiscard]] DmaBlock allocate(std::size_t len_bytes) override;

@@ -79,16 +79,15 @@ void udrv_net_read_published(struct udrv_net *n)
 	page = n->published_page;
 	generation = page ? smp_load_acquire(&page->generation) :	/* then the body */
 			    n->published.generation;
-	if (generation == n->published.generation || (generation & 1))
-		goto out;
-	memcpy(&n->published, page, sizeof(*page));
-	smp_rmb();	/* the copy before the second look */
-	/* Torn: counted as an older one, so that it is read again. */
-	n->published.generation = generation - (READ_ONCE(page->generation) != generation);
-	if (n->published.generation == generation)
-		(n->published.link & UDRV_NET_LINK_UP ?
-		 netif_carrier_on : netif_carrier_off)(n->dev);
-out:
+	if (generation != n->published.generation && !(generation & 1)) {
+		memcpy(&n->published, page, sizeof(*page));
+		smp_rmb();	/* the copy before the second look */
+		/* Torn: counted as an older one, so that it is read again. */
+		n->published.generation = generation - (READ_ONCE(page->generation) != generation);
+		if (n->published.generation == generation)
+			(n->published.link & UDRV_NET_LINK_UP ?
+			 netif_carrier_on : netif_carrier_off)(n->dev);
+	}
 	spin_unlock_bh(&n->state_lock);
 }
 

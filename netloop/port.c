@@ -5,8 +5,6 @@
  */
 #include "udrv_net.h"
 
-static struct udrv_port_type udrv_net_type;
-
 /* ---- The queue of a session ------------------------------------------------ */
 
 static bool udrv_net_valid(const struct udrv_net_attach *arg)
@@ -95,7 +93,6 @@ static struct udrv_net *udrv_net_create(struct udrv_session *s, const struct udr
 		return ERR_PTR(-ENOMEM);
 	n = netdev_priv(dev);
 	n->dev = dev;
-	n->port.type = &udrv_net_type;
 	n->port.udev = s->udev;
 	n->features = arg->features;
 	spin_lock_init(&n->state_lock);
@@ -165,8 +162,7 @@ static void udrv_net_publish(struct udrv_port *port)
 	local_bh_enable();	/* runs the poll here and now */
 }
 
-static struct udrv_port *udrv_net_attach(struct udrv_session *s, struct udrv_port *port,
-					 void *argp)
+static struct udrv_port *udrv_net_attach(struct udrv_session *s, struct udrv_port *port, void *argp)
 {
 	struct udrv_net_attach *arg = argp;
 	struct udrv_net_queue *q;
@@ -211,8 +207,7 @@ static struct udrv_port *udrv_net_attach(struct udrv_session *s, struct udrv_por
 }
 
 static struct udrv_port_type udrv_net_type = {
-	.owner = THIS_MODULE,
-	.arg_bytes = sizeof(struct udrv_net_attach),
+	.owner = THIS_MODULE, .arg_bytes = sizeof(struct udrv_net_attach),
 	.attach = udrv_net_attach, .detach = udrv_net_detach,
 	.publish = udrv_net_publish, .remove = udrv_net_remove,
 };

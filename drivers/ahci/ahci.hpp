@@ -21,10 +21,18 @@
 #include "blkloop/blk_chip.hpp"
 #include "drivers/ahci/ahci_registers.hpp"
 #include "drivers/ahci/port.hpp"
+#include "kmod/udrv_abi.h"
 #include "libudrv/dma.hpp"
 #include "libudrv/registers.hpp"
 
 namespace udrv::ahci {
+
+inline constexpr unsigned abar = 5; ///< the BAR of the registers, AHCI 2.1.11
+
+/// For Device::stop_by(): the HBA's reset ends all transfers (AHCI 10.4.3).
+inline constexpr udrv_stop_write end_of_transfers[] = {
+    {abar, reg::ghc.offset, sizeof(std::uint32_t), ghc::ae | ghc::hr, ghc::hr, 0},
+};
 
 /// Stops whatever a predecessor left under way: takes the HBA from the BIOS and
 /// resets it (AHCI 10.6.3, 10.4.3). Bus mastering may be switched on only after that,

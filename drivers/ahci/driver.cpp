@@ -15,8 +15,6 @@ namespace udrv::ahci {
 
 namespace {
 
-constexpr unsigned abar = 5; // AHCI 2.1.11
-
 constexpr PciId ids[] = {
     {0x8086, 0x2922}, // 82801IR/IO/IH (ICH9), AHCI
     {0x8086, 0x2829}, // 82801HM (ICH8M), AHCI
@@ -40,6 +38,7 @@ int run(DriverContext& context) {
     auto registers = device.map_bar(abar);
     reset_hba(registers); // so that bus mastering is safe
     device.dma_bits(dma_bits(registers));
+    device.stop_by(end_of_transfers);
     set_up_interrupt(device);
     device.bus_master(true);
     Config config;

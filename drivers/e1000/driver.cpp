@@ -19,6 +19,7 @@ int run(DriverContext& context) {
     device.dma_bits(64);
     auto registers = device.map_bar(0);
     E1000 chip(registers, device); // resets the chip, so that bus mastering is safe
+    device.stop_by(end_of_transfers);
     device.bus_master(true);
     return serve_net(context, chip);
 }

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "drivers/e1000/e1000_registers.hpp"
+#include "kmod/udrv_abi.h"
 #include "libudrv/dma.hpp"
 #include "libudrv/registers.hpp"
 #include "netloop/net_chip.hpp"
@@ -28,6 +29,13 @@ namespace udrv::e1000 {
 inline constexpr std::uint32_t supported_features = UDRV_NET_F_TX_CSUM | UDRV_NET_F_TSO4 |
                                                     UDRV_NET_F_RX_CSUM | UDRV_NET_F_VLAN_TX |
                                                     UDRV_NET_F_VLAN_RX;
+
+/// For Device::stop_by(): the rings are left, and forgotten (SDM 13.4.1).
+inline constexpr udrv_stop_write end_of_transfers[] = {
+    {0, reg::rctl.offset, sizeof(std::uint32_t), 0, 0, 0},
+    {0, reg::tctl.offset, sizeof(std::uint32_t), tctl::psp, 0, 0},
+    {0, reg::ctrl.offset, sizeof(std::uint32_t), ctrl::rst, ctrl::rst, 0},
+};
 
 /// Sizes in entries, all powers of two. A hardware ring is larger than what is
 /// given to it (`depth`), since head == tail means empty to the chip (SDM 3.2.6,

@@ -32,6 +32,12 @@ constexpr PciId ids[] = {
     {0x8086, 0x7111}, // 82371AB (PIIX4)
 };
 
+/// SSBM off (PIIX4 5.2.1), on both channels.
+constexpr udrv_stop_write end_of_transfers[] = {
+    {bus_master_bar, bus_master::bmicom.offset, sizeof(std::uint8_t), 0, 0, 0},
+    {bus_master_bar, bus_master::bmicom.offset + bus_master::stride, sizeof(std::uint8_t), 0, 0, 0},
+};
+
 /// The ports of one channel.
 struct Windows {
     Windows(const LegacyPorts& legacy, std::uint16_t bus_master_port)
@@ -72,7 +78,8 @@ int run(DriverContext& context) {
     }
     Windows primary(legacy_ports[0], first);
     Windows secondary(legacy_ports[1], static_cast<std::uint16_t>(first + bus_master::stride));
-    device.dma_bits(32);                                    // a descriptor has 32 bits of address
+    device.dma_bits(32); // a descriptor has 32 bits of address
+    device.stop_by(end_of_transfers);
     Ide chip({primary.ports(), secondary.ports()}, device); // resets both channels,
     device.bus_master(true);                                // so that this is safe
     for (const std::string& note : chip.notes()) {

@@ -76,6 +76,14 @@ phase 'a path held beyond its session'
 probed 'outlived' /tmp/probe $? 13
 check_eq 'nothing left' "$(idle)" 'idle 0 0 0 0 0'
 
+phase 'the chip is stopped as its driver said'
+mark_kernel_log
+"$helpers/core_probe" $bdf stopped >/tmp/probe 2>&1
+probed 'stopped' /tmp/probe $? 13
+check_eq 'one did not stop, says the log' \
+    "$(new_kernel_messages | grep -c 'the chip did not stop when it was told to')" 1
+check_eq 'nothing left' "$(idle)" 'idle 0 0 0 0 0'
+
 # The plainest driver there is: a shell that opens the path and reads it.
 phase 'a shell reads the path'
 "$helpers/core_probe" $bdf bus-error >/tmp/probe 2>&1 & # only to have a session open

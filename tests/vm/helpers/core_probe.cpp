@@ -6,6 +6,7 @@
 //   core_probe BDF intx|msi    everything that one session can show
 //   core_probe BDF bus-error   waits until the device is unbound, then touches it
 //   core_probe BDF outlived    holds the file of an interrupt's path beyond the session
+//   core_probe BDF stopped     the kernel's writes to a chip whose driver was killed
 #include <array>
 #include <cerrno>
 #include <csetjmp>
@@ -27,6 +28,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
 
@@ -531,6 +533,74 @@ int outlived(const PciAddress& address) {
     return failures == 0 ? 0 : 1;
 }
 
+// ---- How a chip is stopped --------------------------------------------------------------
+
+constexpr std::uint32_t liveness = 0x04; // reads as what was written, inverted
+constexpr std::uint32_t factorial = 0x08;
+constexpr std::uint32_t status = 0x20; // bit 0: computing
+
+/// In a process of its own, which is killed.
+template <typename Driver>
+void killed_driver(const PciAddress& address, Driver driver) {
+    std::fflush(stdout);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        int result = 1;
+        try {
+            Device device(address);
+            driver(device);
+            std::fflush(stdout);
+            result = failures == 0 ? 0 : 1;
+        } catch (const std::exception& error) {
+            fmt::print("FAIL: {}\n", error.what());
+            std::fflush(stdout);
+        }
+        if (result == 0) {
+            (void)::raise(SIGKILL);
+        }
+        ::_exit(result);
+    }
+    int ended = 0;
+    ::waitpid(child, &ended, 0);
+    check_eq("the driver was killed", WIFSIGNALED(ended) ? WTERMSIG(ended) : 0, SIGKILL);
+}
+
+int stopped(const PciAddress& address) {
+    const auto add = [](const Device& device, udrv_stop_write write) {
+        return ::ioctl(device.fd(), UDRV_IOC_STOP_WRITE, &write);
+    };
+    killed_driver(address, [&](Device& device) {
+        check_errno("no such BAR", add(device, {UDRV_NR_BARS, 0, 4, 0, 0, 0}), EINVAL);
+        check_errno("a BAR that it does not have", add(device, {1, 0, 4, 0, 0, 0}), EINVAL);
+        check_errno("two bytes", add(device, {0, 0, 2, 0, 0, 0}), EINVAL);
+        check_errno("not aligned", add(device, {0, 2, 4, 0, 0, 0}), EINVAL);
+        check_errno("behind the BAR's end", add(device, {0, 1 << 20, 4, 0, 0, 0}), EINVAL);
+        check_errno("reserved field", add(device, {0, 0, 4, 0, 0, 1}), EINVAL);
+        const std::array<udrv_stop_write, 4> writes = {{
+            {0, liveness, 4, 1, 0, 0},
+            {0, factorial, 4, 5, 0, 0},
+            {0, status, 4, 0, 1, 0}, // waits until it has computed
+            {0, liveness, 4, 0x12345678, 0, 0},
+        }};
+        device.stop_by(writes);
+        check_errno("a fifth", add(device, writes[0]), ENOSPC);
+        BarMapping regs = device.map_bar(0);
+        regs.write32(liveness, 77);
+        check_eq("nothing is written before the end", regs.read32(liveness), ~77U);
+    });
+    killed_driver(address, [&](Device& device) {
+        BarMapping regs = device.map_bar(0);
+        check_eq("all were written", regs.read32(factorial), 120);
+        check_eq("in order", regs.read32(liveness), ~0x12345678U);
+        // Never 0: bit 0 of the identification.
+        device.stop_by(std::array<udrv_stop_write, 1>{{{0, 0, 4, 0, 1, 0}}});
+        regs.write32(liveness, 78);
+    });
+    Device device(address);
+    check_eq("they are of one session", device.map_bar(0).read32(liveness), ~78U);
+    return failures == 0 ? 0 : 1;
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -545,7 +615,10 @@ int main(int argc, char** argv) {
         if (what == "outlived") {
             return outlived(PciAddress::parse(argv[1]));
         }
-        std::fprintf(stderr, "usage: core_probe BDF intx|msi|bus-error|outlived\n");
+        if (what == "stopped") {
+            return stopped(PciAddress::parse(argv[1]));
+        }
+        std::fprintf(stderr, "usage: core_probe BDF intx|msi|bus-error|outlived|stopped\n");
         return 2;
     } catch (const std::exception& error) {
         fmt::print("FAIL: {}\n", error.what());

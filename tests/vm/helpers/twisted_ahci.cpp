@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// twisted_ahci BDF page|poison SECTOR: the honest driver of an AHCI controller, but for
+// twisted_ahci BDF page|poison|late SECTOR: the honest driver of an AHCI controller, but for
 // one thing.
 //   page     a request of one block at SECTOR becomes one of the whole page that the
 //            block's memory lies on: eight blocks are read or written there
 //   poison   a request that touches SECTOR kills it, as soon as it comes
+//   late     it does not say how its chip is stopped when it is gone
 #include <cstdlib>
 #include <string_view>
 
@@ -70,18 +71,22 @@ class Twisted {
 
 int main(int argc, char** argv) {
     const std::string_view what = argc == 4 ? argv[2] : "";
-    if (what != "page" && what != "poison") {
-        std::fprintf(stderr, "usage: twisted_ahci BDF page|poison SECTOR\n");
+    if (what != "page" && what != "poison" && what != "late") {
+        std::fprintf(stderr, "usage: twisted_ahci BDF page|poison|late SECTOR\n");
         return 2;
     }
     try {
         udrv::Device device(udrv::PciAddress::parse(argv[1]));
-        auto registers = device.map_bar(5);
+        auto registers = device.map_bar(udrv::ahci::abar);
         udrv::ahci::reset_hba(registers);
         device.dma_bits(udrv::ahci::dma_bits(registers));
+        if (what != "late") {
+            device.stop_by(udrv::ahci::end_of_transfers);
+        }
         device.bus_master(true);
         udrv::ahci::Ahci chip(registers, device);
-        Twisted twisted(chip, what == "poison", std::strtoull(argv[3], nullptr, 0));
+        const std::uint64_t sector = what == "late" ? ~0ULL : std::strtoull(argv[3], nullptr, 0);
+        Twisted twisted(chip, what == "poison", sector);
         const udrv::Driver driver{"twisted", "", {}, nullptr};
         udrv::RunOptions options;
         options.sandbox = false;

@@ -30,6 +30,7 @@ enum Kind : std::uint8_t {
     call_irq_open,
     call_dma_bits,
     call_bus_master,
+    call_stop_write,
     call_coherent,
     call_exchange,
     call_attach,
@@ -47,10 +48,10 @@ enum Kind : std::uint8_t {
     nr_kinds
 };
 inline constexpr std::array<const char*, nr_kinds> kind_names = {
-    "open device", "open path", "close",       "info",       "config",   "irq setup",
-    "irq open",    "dma bits",  "bus master",  "coherent",   "exchange", "attach",
-    "other ioctl", "mmap",      "touch a map", "munmap",     "read",     "write",
-    "poll",        "io_uring",  "ethtool",     "other call", "fork"};
+    "open device", "open path",   "close",      "info",        "config",     "irq setup",
+    "irq open",    "dma bits",    "bus master", "stop write",  "coherent",   "exchange",
+    "attach",      "other ioctl", "mmap",       "touch a map", "munmap",     "read",
+    "write",       "poll",        "io_uring",   "ethtool",     "other call", "fork"};
 
 /// In memory that all processes share.
 struct Shared {
@@ -397,7 +398,7 @@ class Worker {
         }
     }
     void wild(Random& random) {
-        switch (random.below(26)) {
+        switch (random.below(27)) {
         case 0:
             open(random);
             break;
@@ -446,6 +447,15 @@ class Worker {
                   ::ioctl(device_fd(random), UDRV_IOC_BUS_MASTER,
                           random.one_in(4) ? random.next() : random.below(3)) == 0);
             break;
+        case 26: {
+            udrv_stop_write write{};
+            write.bar = random.below(3);
+            write.offset = random.below(64) * 4;
+            write.len_bytes = random.one_in(2) ? 1 : 4;
+            write.value = static_cast<std::uint32_t>(random.next());
+            (void)call_with(call_stop_write, UDRV_IOC_STOP_WRITE, write, random);
+            break;
+        }
         case 9: {
             udrv_coherent block{};
             block.len_bytes = random.below(1 << 16);
