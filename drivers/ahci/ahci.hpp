@@ -27,11 +27,11 @@
 
 namespace udrv::ahci {
 
-inline constexpr unsigned abar = 5; ///< the BAR of the registers, AHCI 2.1.11
+inline constexpr unsigned abar_number = 5; ///< AHCI 2.1.11
 
 /// For Device::stop_by(): the HBA's reset ends all transfers (AHCI 10.4.3).
 inline constexpr udrv_stop_write end_of_transfers[] = {
-    {abar, reg::ghc.offset, sizeof(std::uint32_t), ghc::ae | ghc::hr, ghc::hr, 0},
+    {abar_number, reg::ghc.offset, sizeof(std::uint32_t), ghc::ae | ghc::hr, ghc::hr, 0},
 };
 
 /// Stops whatever a predecessor left under way: takes the HBA from the BIOS and

@@ -35,7 +35,7 @@ void set_up_interrupt(Device& device) {
 
 int run(DriverContext& context) {
     Device& device = context.device;
-    auto registers = device.map_bar(abar);
+    auto registers = device.map_bar(abar_number);
     reset_hba(registers); // so that bus mastering is safe
     device.dma_bits(dma_bits(registers));
     device.stop_by(end_of_transfers);

@@ -77,7 +77,7 @@ int main(int argc, char** argv) {
     }
     try {
         udrv::Device device(udrv::PciAddress::parse(argv[1]));
-        auto registers = device.map_bar(udrv::ahci::abar);
+        auto registers = device.map_bar(udrv::ahci::abar_number);
         udrv::ahci::reset_hba(registers);
         device.dma_bits(udrv::ahci::dma_bits(registers));
         if (what != "late") {
