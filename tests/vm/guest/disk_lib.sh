@@ -6,7 +6,7 @@ mnt=/tmp/mnt
 tree=/tmp/tree
 mkdir -p $mnt
 
-load_disk_modules() { insmod "$build/modules/udrv.ko" && insmod "$build/modules/udrv_blk.ko"; }
+load_disk_modules() { insmod "$build/modules/udrv.ko" && insmod "$build/modules/udrv_blk.ko" "$@"; }
 
 drop_caches() { echo 3 >/proc/sys/vm/drop_caches; }
 
