@@ -9,5 +9,5 @@ guest 'freed pages' 3400 --smp 2 --mem 512 --append page_poison=1 --nic e1000 --
 disk=driver=null-co,node-name=slow,size=67108864,latency-ns=2000000000,read-zeroes=on
 guest 'a chip that ends late' 1200 --smp 2 --mem 320 --append page_poison=1 \
     --qemu "-blockdev $disk -device ich9-ahci,id=late,addr=0x14 -device ide-hd,bus=late.0,drive=slow" -- \
-    late_end.sh "${UDRV_KILLS:-4}"
+    late_end.sh "${UDRV_KILLS:-3}"
 finish
