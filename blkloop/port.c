@@ -33,14 +33,13 @@ static void udrv_blk_layout(struct udrv_blk_attach *arg)
 	arg->need_wakeup = udrv_place(&end, sizeof(struct udrv_need_wakeup));
 	for (n = 0; n < arg->nr_disks; n++) {
 		struct udrv_blk_disk *i = &arg->disks[n];
+		u32 nr = roundup_pow_of_two(i->depth);
 
-		i->ring_depth = roundup_pow_of_two(i->depth);
+		i->ring_depth = nr;
 		i->slot_bytes = ALIGN(sizeof(struct udrv_blk_request) +
 				      i->max_segments * sizeof(struct udrv_blk_segment), 128);
-		i->submission = udrv_place(&end, UDRV_RING_BYTES(i->ring_depth,
-								 struct udrv_blk_submission));
-		i->completion = udrv_place(&end, UDRV_RING_BYTES(i->ring_depth,
-								 struct udrv_blk_completion));
+		i->submission = udrv_place(&end, UDRV_RING_BYTES(nr, struct udrv_blk_submission));
+		i->completion = udrv_place(&end, UDRV_RING_BYTES(nr, struct udrv_blk_completion));
 		i->slots = udrv_place(&end, i->depth * i->slot_bytes);
 	}
 	arg->map_bytes = PAGE_ALIGN(end);

@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cli/driver_events.hpp"
 #include "libudrv/error.hpp"
 #include "libudrv/file.hpp"
 
@@ -48,9 +49,11 @@ struct Ending {
     bool wanted = false;  ///< we were told to stop
     bool upgrade = false; ///< or to make way for a new program
     bool served = false;  ///< it came as far as serving
-    int status = 0;       ///< as waitpid gives it
-    milliseconds age{0};  ///< since it began to serve
-    std::string reason;
+    bool hung = false;
+    bool lied = false;   ///< the kernel counted a violation
+    pid_t dying = 0;     ///< its session is over, its status still to come
+    int status = 0;      ///< as waitpid gives it
+    milliseconds age{0}; ///< since it began to serve
 };
 
 std::string describe(int status) {
@@ -61,15 +64,22 @@ std::string describe(int status) {
     return fmt::format("exit status {}", WEXITSTATUS(status));
 }
 
+/// The signals that a supervisor takes, blocked from now on.
+sigset_t blocked_signals(sigset_t& before) {
+    sigset_t signals;
+    sigemptyset(&signals);
+    for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGUSR1}) {
+        sigaddset(&signals, number);
+    }
+    ::sigprocmask(SIG_BLOCK, &signals, &before);
+    return signals;
+}
+
 class Supervisor {
   public:
     Supervisor(const System& system, const PciAddress& address, const RunOptions& options)
-        : system_(system), address_(address), options_(options), deadline_(options.deadline_ms) {
-        sigemptyset(&signals_);
-        for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGUSR1}) {
-            sigaddset(&signals_, number);
-        }
-        ::sigprocmask(SIG_BLOCK, &signals_, &old_mask_);
+        : system_(system), address_(address), options_(options), deadline_(options.deadline_ms),
+          signals_(blocked_signals(old_mask_)), events_(system, address, signals_) {
         ::prctl(PR_SET_NAME, supervisor_name);
     }
 
@@ -78,6 +88,13 @@ class Supervisor {
         bool ever_served = false;
         while (true) {
             const Ending ending = live(serve);
+            bury_last(0);
+            if (ending.dying != 0) { // after a long life: what of is said when it is known
+                last_ = ending;
+                ever_served = true;
+                short_lives = 0;
+                continue;
+            }
             if (ending.upgrade) {
                 execute(argv);
             } else if (ending.wanted) {
@@ -87,7 +104,7 @@ class Supervisor {
             if (!ever_served) {
                 return WIFEXITED(ending.status) && WEXITSTATUS(ending.status) != 0
                            ? WEXITSTATUS(ending.status)
-                           : give_up("it ended before it served: " + ending.reason);
+                           : give_up("it ended before it served: " + reason(ending));
             }
             if (system_.bound_driver(address_) != "udrv") {
                 return give_up("the device is not bound to udrv any more");
@@ -98,8 +115,7 @@ class Supervisor {
                     fmt::format("it died {} times within a second of its start", short_lives));
             }
             const milliseconds delay = delay_after(short_lives);
-            spdlog::warn("{}: the driver ended: {}; starting it again in {} ms", address_.str(),
-                         ending.reason, delay.count());
+            say_ended(ending, delay);
             if (!sleep(delay)) {
                 return 0;
             }
@@ -121,18 +137,34 @@ class Supervisor {
         return 1;
     }
 
-    /// The next signal, or 0 after `timeout`.
-    int wait_signal(milliseconds timeout) const {
-        const timespec time{timeout.count() / 1000, timeout.count() % 1000 * 1'000'000};
-        return std::max(::sigtimedwait(&signals_, nullptr, &time), 0);
+    [[nodiscard]] std::string reason(const Ending& ending) const {
+        if (ending.hung) {
+            return fmt::format("no progress for {} ms",
+                               (ending.served ? deadline_ : start_limit).count());
+        }
+        return (ending.lied ? "it broke the protocol (`dmesg` says how), " : "") +
+               describe(ending.status);
+    }
+
+    void say_ended(const Ending& ending, milliseconds delay) const {
+        spdlog::warn("{}: the driver ended: {}; starting it again in {} ms", address_.str(),
+                     reason(ending), delay.count());
+    }
+
+    /// Of the one whose successor was started while it was dying. `how`: as for waitpid.
+    void bury_last(int how) {
+        if (last_.dying != 0 && ::waitpid(last_.dying, &last_.status, how) != 0) {
+            say_ended(last_, milliseconds{0});
+            last_.dying = 0;
+        }
     }
 
     /// False: told to stop meanwhile.
-    bool sleep(milliseconds delay) const {
+    bool sleep(milliseconds delay) {
         const auto end = Clock::now() + delay;
         for (auto now = Clock::now(); now < end; now = Clock::now()) {
             const int number =
-                wait_signal(std::chrono::duration_cast<milliseconds>(end - now) + milliseconds{1});
+                events_.wait(std::chrono::duration_cast<milliseconds>(end - now) + milliseconds{1});
             if (number == SIGTERM || number == SIGINT) {
                 return false;
             }
@@ -154,6 +186,7 @@ class Supervisor {
         if (::getppid() != supervisor) {
             ::_exit(1);
         }
+        events_.close();
         ::sigprocmask(SIG_SETMASK, &old_mask_, nullptr);
         int status = 1;
         try {
@@ -169,15 +202,16 @@ class Supervisor {
     Ending live(const std::function<int(Heartbeat)>& serve) {
         HeartbeatPage& page = *new (page_.data()) HeartbeatPage{}; // the last child is gone
         const std::string violations = read_line(violations_file());
+        events_.restart();
         const pid_t pid = start(page, serve);
         Ending ending;
         std::uint64_t beats = 0;
         auto last_beat = Clock::now();
         auto served_at = last_beat;
-        bool hung = false;
         std::optional<Clock::time_point> kill_at;
         while (::waitpid(pid, &ending.status, WNOHANG) == 0) {
-            const int number = wait_signal(std::max(deadline_ / 16, milliseconds{10}));
+            const int number = events_.wait(std::max(deadline_ / 16, milliseconds{10}));
+            bury_last(WNOHANG);
             const auto now = Clock::now();
             if (!ending.served && page.serving.load(std::memory_order_relaxed) != 0) {
                 ending.served = true;
@@ -196,23 +230,22 @@ class Supervisor {
             } else if (number == SIGUSR1) {
                 ::kill(pid, SIGUSR1);
             }
-            if (!hung && now - last_beat > (ending.served ? deadline_ : start_limit)) {
-                hung = true;
+            if (!ending.hung && now - last_beat > (ending.served ? deadline_ : start_limit)) {
+                ending.hung = true;
                 ::kill(pid, SIGKILL);
             } else if (kill_at && now >= *kill_at) {
                 ::kill(pid, SIGKILL);
+            }
+            if (ending.served && now - served_at >= long_life && !kill_at && events_.dying(pid) &&
+                system_.bound_driver(address_) == "udrv") {
+                ending.dying = pid;
+                break;
             }
         }
         if (ending.served) {
             ending.age = std::chrono::duration_cast<milliseconds>(Clock::now() - served_at);
         }
-        ending.reason = describe(ending.status);
-        if (hung) {
-            ending.reason = fmt::format("no progress for {} ms",
-                                        (ending.served ? deadline_ : start_limit).count());
-        } else if (read_line(violations_file()) != violations) {
-            ending.reason = "it broke the protocol (`dmesg` says how), " + ending.reason;
-        }
+        ending.lied = read_line(violations_file()) != violations;
         return ending;
     }
 
@@ -234,8 +267,10 @@ class Supervisor {
     const RunOptions& options_;
     milliseconds deadline_;
     MemoryMap page_ = shared_page();
-    sigset_t signals_{};
     sigset_t old_mask_{};
+    sigset_t signals_; ///< blocked, but in a driver
+    DriverEvents events_;
+    Ending last_;                                           ///< while its `dying` is not 0
     fs::path program_ = fs::read_symlink("/proc/self/exe"); ///< now: later it may be "(deleted)"
 };
 

@@ -13,10 +13,11 @@ namespace udrv::cli {
 constexpr const char* supervisor_name = "udrv-restart";
 
 /// `udrv run --restart`: runs `serve` in a child, and starts it again when it dies or
-/// stands still, until SIGTERM or SIGINT. The supervisor opens no file of the device.
+/// stands still, until SIGTERM or SIGINT. The supervisor does not open the device.
 ///
 /// A child that never came to serve ends it, with the child's status: what was asked
-/// for can not be done. After that, one that lived a second is started again at once;
+/// for can not be done. After that, one that lived a second is started again at once, while
+/// the dead one still gives its memory back;
 /// after shorter lives the delay doubles from 10 ms to 5 s, and options.restart_limit
 /// of them in a row are the end (status 1). Says why, one line each time.
 ///

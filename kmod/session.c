@@ -94,6 +94,7 @@ void udrv_session_end(struct udrv_session *s)
 	spin_lock(&udev->lock);
 	udev->session = NULL;
 	spin_unlock(&udev->lock);
+	sysfs_notify(&udev->pdev->dev.kobj, "udrv", "state");	/* poll() of it wakes */
 	complete_all(&s->ended);
 }
 
