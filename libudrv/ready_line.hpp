@@ -21,6 +21,8 @@ class ReadyLine {
     ~ReadyLine(); ///< gives up
 
   private:
+    [[nodiscard]] bool all_there() const;
+    void print() const;
     void run();
 
     std::vector<std::string> files_;

@@ -569,6 +569,27 @@ int stopped(const PciAddress& address) {
     const auto add = [](const Device& device, udrv_stop_write write) {
         return ::ioctl(device.fd(), UDRV_IOC_STOP_WRITE, &write);
     };
+    // sysfs wakes who polls the state when a session ends, and not before.
+    const FileDescriptor state(
+        ::open(fmt::format("/sys/bus/pci/devices/{}/udrv/state", address.str()).c_str(),
+               O_RDONLY | O_CLOEXEC));
+    std::array<char, 16> text{};
+    const auto changed = [&](int timeout_ms) {
+        (void)!::pread(state.value(), text.data(), text.size(), 0);
+        pollfd file{state.value(), POLLPRI, 0};
+        return ::poll(&file, 1, timeout_ms) == 1;
+    };
+    std::thread killing;
+    check_eq("the state does not change by itself", changed(100), false);
+    killing = std::thread([&] {
+        ::usleep(300'000); // the other most likely polls by now
+        killed_driver(address, [](Device&) {});
+    });
+    check_eq("poll of the state wakes at a session's end", changed(60'000), true);
+    killing.join();
+    (void)!::pread(state.value(), text.data(), text.size(), 0);
+    check_eq("which leaves it idle", std::string_view(text.data()).starts_with("idle"), true);
+
     killed_driver(address, [&](Device& device) {
         check_errno("no such BAR", add(device, {UDRV_NR_BARS, 0, 4, 0, 0, 0}), EINVAL);
         check_errno("a BAR that it does not have", add(device, {1, 0, 4, 0, 0, 0}), EINVAL);
