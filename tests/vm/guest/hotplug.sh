@@ -27,6 +27,9 @@ require 'bind the disk' "$udrv" bind --unsafe-no-iommu $ahci
 require 'ahci starts' run_driver ahci $ahci --restart
 require 'a file system' mkfs.ext4 -q /dev/udb0
 mount /dev/udb0 $mnt
+head -c 4M /dev/urandom >$mnt/kept
+sync -f $mnt
+kept=$(sha256sum <$mnt/kept)
 require 'an interface' plug_net
 mark_kernel_log
 
@@ -68,6 +71,7 @@ disk=/dev/$(ls /sys/bus/pci/devices/$ahci/udrv_disk | head -n 1)
 repaired() { e2fsck -fp "$disk" || [ $? = 1 ]; } # 1: it was
 check 'repaired from its journal' repaired
 check 'mounted again' mount "$disk" $mnt
+check_eq 'what was synced before is there' "$(sha256sum <$mnt/kept)" "$kept"
 check 'written again' dd if=/dev/zero of=$mnt/g bs=1M count=8 conv=fsync
 
 phase 'a disk with a mounted file system is pulled out of the machine'
@@ -78,6 +82,20 @@ check 'it goes' wait_for 60 gone $ahci
 check 'the writer gets an error' wait_for 30 not alive $writer
 check_ended 'pulled out' $ahci
 check 'it can be unmounted' timeout 30 umount $mnt
+# QEMU can plug in an AHCI controller, but no disk of one: so another kind of
+# controller, with a driver of the kernel, gets the disk.
+modprobe virtio_blk
+monitor 'device_add virtio-blk-pci,id=hotblk,drive=hotdisk,addr=0x16' >/dev/null
+check 'the disk is plugged in elsewhere' wait_for 30 test -b /dev/vda
+disk=/dev/vda
+check 'repaired from its journal' repaired
+check 'mounted' mount $disk $mnt
+check_eq 'what was synced before is there' "$(sha256sum <$mnt/kept)" "$kept"
+check 'unmounted' umount $mnt
+monitor 'device_add ahci,id=hotahci,addr=0x14' >/dev/null
+check 'the controller is plugged in again' wait_for 30 present $ahci
+check 'it can be bound' "$udrv" bind --unsafe-no-iommu $ahci
+refused 'the driver finds no disk' 1 'disk' "$udrv" run ahci $ahci
 trouble=$(new_kernel_messages | grep -B8 -A20 -E 'WARN|BUG|Oops|leak|Call Trace')
 check_eq 'kernel messages of weight' "$trouble" ''
 stop_driver $hot
