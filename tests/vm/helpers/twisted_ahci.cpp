@@ -5,9 +5,16 @@
 //   page     a request of one block at SECTOR becomes one of the whole page that the
 //            block's memory lies on: eight blocks are read or written there
 //   poison   a request that touches SECTOR kills it, as soon as it comes
-//   late     it does not say how its chip is stopped when it is gone
+//   late     behind the first write that touches SECTOR it switches bus mastering off, and
+//            looks whether the chip ends the write in its memory all the same
+#include <algorithm>
+#include <array>
+#include <chrono>
 #include <cstdlib>
 #include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
 
 #include "blkloop/blk_serve.hpp"
 #include "drivers/ahci/ahci.hpp"
@@ -22,8 +29,9 @@ class Twisted {
   public:
     static constexpr bool completes_in_memory = udrv::ahci::Ahci::completes_in_memory;
 
-    Twisted(udrv::ahci::Ahci& chip, bool poison, std::uint64_t sector)
-        : chip_(chip), poison_(poison), sector_(sector) {}
+    Twisted(udrv::Device& device, udrv::ahci::Ahci& chip, std::string_view what,
+            std::uint64_t sector)
+        : device_(device), chip_(chip), what_(what), sector_(sector) {}
 
     [[nodiscard]] std::span<const udrv_blk_disk> disks() const { return chip_.disks(); }
     [[nodiscard]] bool interrupt() { return chip_.interrupt(); }
@@ -32,8 +40,16 @@ class Twisted {
             twist(*const_cast<udrv_blk_request*>(submission.request)); // the slot is ours, too
         }
         chip_.submit(disk, submissions);
+        if (late_) {
+            late_ = false;
+            wait_without_bus_mastering();
+        }
     }
     [[nodiscard]] std::size_t reap(std::span<udrv::BlkCompletion> completions) {
+        if (nr_reaped_ != 0) {
+            std::copy_n(reaped_.begin(), nr_reaped_, completions.begin());
+            return std::exchange(nr_reaped_, 0);
+        }
         return chip_.reap(completions);
     }
     [[nodiscard]] udrv::BlkClock::time_point tick(udrv::BlkClock::time_point now) {
@@ -42,14 +58,35 @@ class Twisted {
     void stop() { chip_.stop(); }
 
   private:
-    void twist(udrv_blk_request& request) const {
+    /// What it ends is for the next reap().
+    void wait_without_bus_mastering() {
+        device_.bus_master(false);
+        const auto begun = udrv::BlkClock::now();
+        const auto ms = [&] {
+            return std::chrono::duration_cast<std::chrono::milliseconds>(udrv::BlkClock::now() -
+                                                                         begun)
+                .count();
+        };
+        while (nr_reaped_ == 0 && ms() < 20'000) {
+            ::usleep(1000);
+            nr_reaped_ = chip_.reap(reaped_);
+        }
+        device_.bus_master(true);
+        fmt::print("{} ended in {} ms without bus mastering\n", nr_reaped_, ms());
+        std::fflush(stdout);
+    }
+
+    void twist(udrv_blk_request& request) {
         if (request.op > UDRV_BLK_WRITE) {
             return;
         }
-        if (poison_) {
-            if (sector_ >= request.sector && sector_ < request.sector + request.nr_sectors) {
+        if (what_ != "page") {
+            const bool touches =
+                sector_ >= request.sector && sector_ < request.sector + request.nr_sectors;
+            if (touches && what_ == "poison") {
                 ::_exit(7);
             }
+            late_ = touches && request.op == UDRV_BLK_WRITE;
             return;
         }
         if (request.sector != sector_ || request.nr_sectors != 1 || request.nr_segments != 1) {
@@ -62,9 +99,13 @@ class Twisted {
         request.nr_sectors = page_sectors;
     }
 
+    udrv::Device& device_;
     udrv::ahci::Ahci& chip_;
-    bool poison_;
+    std::string_view what_;
     std::uint64_t sector_;
+    bool late_ = false;
+    std::array<udrv::BlkCompletion, 64> reaped_{};
+    std::size_t nr_reaped_ = 0;
 };
 
 } // namespace
@@ -80,13 +121,10 @@ int main(int argc, char** argv) {
         auto registers = device.map_bar(udrv::ahci::abar_number);
         udrv::ahci::reset_hba(registers);
         device.dma_bits(udrv::ahci::dma_bits(registers));
-        if (what != "late") {
-            device.stop_by(udrv::ahci::end_of_transfers);
-        }
+        device.stop_by(udrv::ahci::end_of_transfers);
         device.bus_master(true);
         udrv::ahci::Ahci chip(registers, device);
-        const std::uint64_t sector = what == "late" ? ~0ULL : std::strtoull(argv[3], nullptr, 0);
-        Twisted twisted(chip, what == "poison", sector);
+        Twisted twisted(device, chip, what, std::strtoull(argv[3], nullptr, 0));
         const udrv::Driver driver{"twisted", "", {}, nullptr};
         udrv::RunOptions options;
         options.sandbox = false;
