@@ -5,7 +5,7 @@
 //   page     a request of one block at SECTOR becomes one of the whole page that the
 //            block's memory lies on: eight blocks are read or written there
 //   poison   a request that touches SECTOR kills it, as soon as it comes
-//   late     behind the first write that touches SECTOR it switches bus mastering off, and
+//   late     behind a write that touches SECTOR it switches bus mastering off, and
 //            looks whether the chip ends the write in its memory all the same
 #include <algorithm>
 #include <array>
@@ -86,7 +86,7 @@ class Twisted {
             if (touches && what_ == "poison") {
                 ::_exit(7);
             }
-            late_ = touches && request.op == UDRV_BLK_WRITE;
+            late_ |= touches && request.op == UDRV_BLK_WRITE;
             return;
         }
         if (request.sector != sector_ || request.nr_sectors != 1 || request.nr_segments != 1) {
