@@ -48,17 +48,16 @@ int udrv_mmap(struct file *file, struct vm_area_struct *vma)
 	struct udrv_session *s = file->private_data;
 	unsigned long region = UDRV_REGION(vma->vm_pgoff);
 	unsigned long page = UDRV_REGION_PAGE(vma->vm_pgoff), nr, pfn;
-	int ret = -EINVAL;
+	int ret;
 
 	if (!(vma->vm_flags & VM_SHARED) || vma->vm_mm != s->mn.mm)
 		return -EINVAL;
 	/* A child must not inherit the registers. */
 	vm_flags_set(vma, VM_DONTCOPY | VM_DONTEXPAND | VM_DONTDUMP);
 	down_read(&s->map_lock);
+	ret = s->dead ? -ENODEV : -EINVAL;
 	nr = s->dead ? 0 : udrv_region_lookup(s, region, &pfn);
-	if (s->dead) {
-		ret = -ENODEV;
-	} else if (region == UDRV_MMAP_PORT >> UDRV_MMAP_SHIFT && READ_ONCE(s->port)) {
+	if (!s->dead && region == UDRV_MMAP_PORT >> UDRV_MMAP_SHIFT && READ_ONCE(s->port)) {
 		ret = remap_vmalloc_range(vma, s->port->shm, page);	/* set once */
 	} else if (page < nr && vma_pages(vma) <= nr - page) {
 		vm_flags_set(vma, VM_IO | VM_PFNMAP);

@@ -13,46 +13,36 @@ void udrv_session_put(struct udrv_session *s)
 	}
 }
 
-/* Stop the chip in the way that its driver said. What it says of the result is no proof. */
-static void udrv_stop_chip(struct udrv_session *s)
-{
-	const struct udrv_stop_write *w = s->stop_writes;
-	struct pci_dev *pdev = s->udev->pdev;
-	u32 value;
-
-	for (; w < s->stop_writes + s->nr_stop_writes; w++) {
-		void __iomem *at = pci_iomap_range(pdev, w->bar, w->offset, sizeof(u32));
-
-		if (!at)
-			continue;
-		if (w->len_bytes == 1)
-			iowrite8(w->value, at);
-		else
-			iowrite32(w->value, at);
-		/* Which may want to be left alone at first. */
-		if (read_poll_timeout((w->len_bytes == 1 ? ioread8 : ioread32), value,
-				      !(value & w->mask), 100, USEC_PER_SEC, true, at))
-			pci_warn(pdev, "the chip did not stop when it was told to\n");
-		pci_iounmap(pdev, at);
-	}
-}
-
 /*
- * No DMA after this returns true: bus mastering off, what is under way over,
+ * No DMA after this returns true: bus mastering off, what is under way over, the
+ * chip stopped in the way that its driver said (whatever it says of the result),
  * the function reset if it can be. A reset needs the device lock, which
  * udrv_remove() holds while it waits for us: then it is held on our behalf.
  */
 static bool udrv_quiesce(struct udrv_session *s)
 {
 	struct pci_dev *pdev = s->udev->pdev;
+	const struct udrv_stop *stop;
 	bool quiet;
+	u32 value;
 	int ret;
 
 	pci_clear_master(pdev);
 	if (!pci_device_is_present(pdev))
 		return true;		/* pulled out: nothing left to do DMA */
 	quiet = pci_wait_for_pending_transaction(pdev);
-	udrv_stop_chip(s);
+	for (stop = s->stops; stop < s->stops + s->nr_stops; stop++) {
+		const struct udrv_stop_write *w = &stop->write;
+
+		if (w->len_bytes == 1)
+			iowrite8(w->value, stop->at);
+		else
+			iowrite32(w->value, stop->at);
+		/* It may want to be left alone at first. */
+		if (read_poll_timeout((w->len_bytes == 1 ? ioread8 : ioread32), value,
+				      !(value & w->mask), 100, USEC_PER_SEC, true, stop->at))
+			pci_warn(pdev, "the chip did not stop when it was told to\n");
+	}
 	while ((ret = READ_ONCE(s->udev->removed) ? pci_reset_function_locked(pdev) :
 						 pci_try_reset_function(pdev)) == -EAGAIN)
 		msleep(20);
@@ -90,6 +80,8 @@ void udrv_session_end(struct udrv_session *s)
 	if (s->port)
 		s->port->type->detach(s->port, quiet);
 	udrv_dma_release_all(s, quiet);
+	while (s->nr_stops)
+		pci_iounmap(udev->pdev, s->stops[--s->nr_stops].at);
 
 	spin_lock(&udev->lock);
 	udev->session = NULL;
@@ -235,15 +227,19 @@ static int udrv_bus_master(struct udrv_session *s, void *arg)
 
 static int udrv_stop_write(struct udrv_session *s, void *arg)
 {
+	struct pci_dev *pdev = s->udev->pdev;
 	struct udrv_stop_write *w = arg;
+	struct udrv_stop *stop = s->stops + s->nr_stops;
 
 	if (w->bar >= UDRV_NR_BARS || (w->len_bytes != 1 && w->len_bytes != 4) || w->reserved ||
-	    w->offset % w->len_bytes || w->offset >= pci_resource_len(s->udev->pdev, w->bar))
+	    w->offset % w->len_bytes || w->offset >= pci_resource_len(pdev, w->bar))
 		return -EINVAL;
-	if (s->nr_stop_writes == UDRV_MAX_STOP_WRITES)
+	if (s->nr_stops == UDRV_MAX_STOP_WRITES)
 		return -ENOSPC;
-	s->stop_writes[s->nr_stop_writes++] = *w;
-	return 0;
+	stop->write = *w;
+	stop->at = pci_iomap_range(pdev, w->bar, w->offset, w->len_bytes);	/* now: may fail */
+	s->nr_stops += !!stop->at;
+	return stop->at ? 0 : -ENOMEM;
 }
 
 static int udrv_attach(struct udrv_session *s, void *argp)

@@ -74,6 +74,12 @@ struct udrv_irq {
 	struct udrv_port __rcu *port;	/* published to before a wait */
 };
 
+/* One of the writes that stop the chip at the session's end. */
+struct udrv_stop {
+	struct udrv_stop_write write;
+	void __iomem *at;
+};
+
 struct udrv_session {
 	struct udrv_device *udev;
 	refcount_t ref;
@@ -90,8 +96,8 @@ struct udrv_session {
 	atomic_t nr_regions;
 	atomic_long_t pinned_bytes;
 	struct udrv_port *port;
-	unsigned int nr_stop_writes;
-	struct udrv_stop_write stop_writes[UDRV_MAX_STOP_WRITES];
+	unsigned int nr_stops;
+	struct udrv_stop stops[UDRV_MAX_STOP_WRITES];
 	unsigned long flags;
 #define UDRV_SESSION_ENDING	0
 #define UDRV_SESSION_VIOLATED	1
