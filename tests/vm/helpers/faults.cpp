@@ -100,6 +100,14 @@ struct Session {
         return ::ioctl(fd, UDRV_IOC_IRQ_SETUP, &irqs);
     }
     long open_irq() { return irq = ::ioctl(fd, UDRV_IOC_IRQ_OPEN, 0); }
+    long stop_write() { // of a byte of the first BAR there is
+        udrv_stop_write write{};
+        while (write.bar < UDRV_NR_BARS - 1 && info.bars[write.bar].len_bytes == 0) {
+            write.bar++;
+        }
+        write.len_bytes = 1;
+        return ::ioctl(fd, UDRV_IOC_STOP_WRITE, &write);
+    }
     long coherent() {
         block.len_bytes = 2 * page_bytes;
         return ::ioctl(fd, UDRV_IOC_COHERENT, &block);
@@ -231,7 +239,10 @@ Step attached(std::uint32_t kind) {
     return [kind](Session& s) { return ready_irq(s) < 0 ? -1 : s.attach(kind); };
 }
 long everything(Session& s) {
-    return ready_irq(s) < 0 || s.coherent() < 0 || s.map_regions() < 0 ? -1 : 0;
+    return ready_irq(s) < 0 || s.ask() < 0 || s.stop_write() < 0 || s.coherent() < 0 ||
+                   s.map_regions() < 0
+               ? -1
+               : 0;
 }
 
 void binding() {
@@ -259,6 +270,9 @@ void core() {
         return s.irq = ::open(fmt::format("/proc/irq/{}/irq", s.irqs.line[0]).c_str(),
                               O_RDWR | O_NONBLOCK);
     });
+    all_failures(
+        "stop write", [](Session& s) { return s.open() < 0 ? -1 : s.ask(); },
+        [](Session& s) { return s.stop_write(); });
     all_failures(
         "coherent", [](Session& s) { return s.open(); }, [](Session& s) { return s.coherent(); });
     all_failures(
