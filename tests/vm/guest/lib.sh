@@ -229,11 +229,12 @@ chip_stat() { ethtool -S udn0 | sed -n "s/^ *$1: //p"; }
 here() { "$@"; }
 peer() { in_peer "$@"; }
 send_file() {
-    local a b server
+    local a b server limit=60
+    ! debug_kernel || limit=600
     rm -f /tmp/received
-    "$3" timeout 60 "$helpers/net_probe" receive "$5" >/tmp/received &
+    "$3" timeout $limit "$helpers/net_probe" receive "$5" >/tmp/received &
     server=$!
-    "$2" timeout 60 "$helpers/net_probe" send "$4" "$5" <"$1" >/tmp/send.out 2>&1
+    "$2" timeout $limit "$helpers/net_probe" send "$4" "$5" <"$1" >/tmp/send.out 2>&1
     wait $server 2>/dev/null
     a=$(sha256sum <"$1")
     b=$(sha256sum </tmp/received)

@@ -13,6 +13,8 @@ kills=$1
 hangs=$2
 upgrades=$3
 deadline_ms=1000
+slow=1 # how much longer drivers live between two kills
+! debug_kernel || { deadline_ms=5000; slow=5; }
 ahci=0000:00:18.0
 ide=0000:00:01.1
 declare -A name=([$bdf]=e1000 [$ahci]=ahci [$ide]=ide)
@@ -123,7 +125,7 @@ stop_loads() { # TITLE
 kill_often() { # BDF
     local i pid
     for ((i = 0; i < kills; )); do
-        sleep "$((RANDOM % 2)).$((RANDOM % 5 + 5))"
+        sleep "$(((RANDOM % 2 * 10 + RANDOM % 5 + 5) * slow / 10)).$((RANDOM % 5 + 5))"
         pid=$(attr owner "$1")
         [ "$pid" != 0 ] || continue
         echo "$EPOCHREALTIME" >>"/tmp/kills-${name[$1]}"
