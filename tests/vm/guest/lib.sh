@@ -87,7 +87,7 @@ kernel_lines=0
 mark_kernel_log() { kernel_lines=$(dmesg | wc -l); }
 # Not that the host was too busy to run the guest.
 new_kernel_messages() {
-    dmesg | tail -n +$((kernel_lines + 1)) | grep -vE 'hrtimer: interrupt took|clocksource:'
+    dmesg | tail -n +$((kernel_lines + 1)) | grep -vE 'hrtimer: interrupt took|clocksource:|used greatest stack depth'
 }
 check_quiet_kernel() {
     local new
