@@ -125,6 +125,8 @@ static int udrv_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	udev->pdev = pdev;
 	udev->was_untrusted = pdev->untrusted;
 	pci_set_drvdata(pdev, udev);
+	if (!dev_is_dma_coherent(&pdev->dev))
+		return dev_err_probe(&pdev->dev, -EOPNOTSUPP, "its DMA passes by the caches\n");
 	ret = pci_enable_device(pdev);	/* not managed: pci_intx() must not sleep */
 	if (ret)
 		return ret;

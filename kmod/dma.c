@@ -47,7 +47,7 @@ static int udrv_charge(struct udrv_session *s, long nr_pages)
 static void udrv_region_unmap(struct udrv_session *s, struct udrv_region *r)
 {
 	if (r->mapped)
-		dma_unmap_sgtable(&s->udev->pdev->dev, &r->sgt, r->dir, 0);
+		dma_unmap_sgtable(&s->udev->pdev->dev, &r->sgt, r->dir, DMA_ATTR_SKIP_CPU_SYNC);
 	r->mapped = false;
 }
 
@@ -174,7 +174,8 @@ static int udrv_region_map(struct udrv_session *s, struct udrv_region *r, u32 *h
 	for (i = 0; direct && i < r->nr_pages; i++)
 		if (page_to_phys(r->pages[i]) > dma_get_mask(dev))
 			return -EOPNOTSUPP;
-	ret = s->dead ? -ENODEV : dma_map_sgtable(dev, &r->sgt, r->dir, 0);
+	/* Both sides use it while it is mapped, perhaps more than once: nothing to sync. */
+	ret = s->dead ? -ENODEV : dma_map_sgtable(dev, &r->sgt, r->dir, DMA_ATTR_SKIP_CPU_SYNC);
 	if (ret)
 		return ret == -EIO ? -EOPNOTSUPP : ret;
 	r->mapped = true;

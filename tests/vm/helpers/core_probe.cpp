@@ -254,6 +254,13 @@ void check_dma_errors(Device& device, std::byte* pages, bool confined) {
         Region reads(constant, page_bytes, UDRV_DMA_TO_DEVICE);
         check_eq("dma: device reads read-only memory", map(device, reads), 1);
         check_eq("dma: and back", unmap(device, reads.region.handle), 1);
+        Region once(pages, page_bytes);
+        Region twice(pages, page_bytes);
+        check_eq("dma: a page twice", map(device, once) + map(device, twice), 2);
+        check_eq("dma: at two addresses", once.segments[0].dma_addr != twice.segments[0].dma_addr,
+                 true);
+        check_eq("dma: and back, both",
+                 unmap(device, once.region.handle) + unmap(device, twice.region.handle), 2);
         // Without a huge page the pages of 64 KiB are not all in one piece for
         // the device only if there is no IOMMU: so ask with room for none.
         Region room(pages, 2 * page_bytes, both, 0);
