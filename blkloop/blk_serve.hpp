@@ -3,6 +3,7 @@
 // The rest of a disk driver's main: attach, serve, say so, stop.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,19 +12,18 @@
 
 #include "blkloop/blk_service.hpp"
 #include "libudrv/driver.hpp"
-#include "libudrv/memory_lock.hpp"
 #include "libudrv/ready_line.hpp"
 #include "libudrv/sandbox.hpp"
 
 namespace udrv {
 
-/// Serves the disks of `chip` until SIGTERM or SIGINT; returns 0. Waits for the
-/// interrupts of vectors 0 to nr_vectors - 1. Prints one line when the block devices
-/// are there. Throws Error if it can not start, or when the session ends under it.
+/// Its driver's memory is locked (Driver::prepare). Serves the disks of `chip` until SIGTERM or
+/// SIGINT; returns 0. Waits for the interrupts of vectors 0 to nr_vectors - 1. Prints one line when
+/// the block devices are there. Throws Error if it can not start, or when the session ends under
+/// it.
 template <BlkChip C>
 int serve_blk(DriverContext& context, C& chip, std::uint32_t nr_vectors = 1) {
     Device& device = context.device;
-    lock_memory();
     BlkPort port(device, chip.disks(), 0);
     std::vector<IrqFile> irqs;
     for (std::uint32_t vector = 0; vector < nr_vectors; ++vector) {
@@ -43,16 +43,19 @@ int serve_blk(DriverContext& context, C& chip, std::uint32_t nr_vectors = 1) {
                              disk.nr_sectors / 2048);
         files.push_back("/sys/class/block/" + port.queues[n].name);
     }
-    {
-        const ReadyLine ready(std::move(files),
-                              fmt::format("{}: {} at {} ready, {}pid {}", port.names(),
-                                          context.driver.name, device.address().str(), disks,
-                                          ::getpid()));
-        if (context.options.sandbox) {
-            enter_sandbox();
-        }
-        service.run();
+    std::optional<ReadyLine> ready;
+    const auto start_threads = [&] {
+        reporter.start();
+        ready.emplace(std::move(files),
+                      fmt::format("{}: {} at {} ready, {}pid {}", port.names(), context.driver.name,
+                                  device.address().str(), disks, ::getpid()));
+    };
+    if (context.options.sandbox) {
+        enter_sandbox(start_threads);
+    } else {
+        start_threads();
     }
+    service.run();
     if (!context.options.stats_path.empty()) {
         reporter.snapshot(service.counters());
     }

@@ -69,16 +69,24 @@ int run(const System& system, const Driver& driver, const PciAddress& address,
     ::mallopt(M_ARENA_MAX, 1);
     set_up_log(options.verbose);
     require_served(system, driver, address);
+    const auto prepare = [&] {
+        handle_bus_errors();
+        if (driver.prepare != nullptr) {
+            driver.prepare();
+        }
+    };
     const auto serve = [&](Heartbeat heartbeat) {
         const std::string process_name = process_prefix + std::string(driver.name);
         ::prctl(PR_SET_NAME, process_name.c_str());
-        handle_bus_errors();
-
         Device device(address);
         DriverContext context{driver, device, options, heartbeat};
         return driver.run(context);
     };
-    return options.restart ? supervise(system, address, options, argv, serve) : serve(Heartbeat());
+    if (options.restart) {
+        return supervise(system, address, options, argv, {prepare, serve});
+    }
+    prepare();
+    return serve(Heartbeat());
 }
 
 } // namespace udrv::cli

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "cli/driver_events.hpp"
+#include "cli/successor.hpp"
 #include "libudrv/error.hpp"
 #include "libudrv/file.hpp"
 
@@ -64,30 +65,37 @@ std::string describe(int status) {
     return fmt::format("exit status {}", WEXITSTATUS(status));
 }
 
-/// The signals that a supervisor takes, blocked from now on.
+/// The signals that a supervisor takes; they are blocked from now on, and so is the one
+/// that its successor waits for.
 sigset_t blocked_signals(sigset_t& before) {
     sigset_t signals;
+    sigset_t turn;
     sigemptyset(&signals);
     for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGUSR1}) {
         sigaddset(&signals, number);
     }
+    sigemptyset(&turn);
+    sigaddset(&turn, SIGUSR2);
     ::sigprocmask(SIG_BLOCK, &signals, &before);
+    ::sigprocmask(SIG_BLOCK, &turn, nullptr);
     return signals;
 }
 
 class Supervisor {
   public:
-    Supervisor(const System& system, const PciAddress& address, const RunOptions& options)
-        : system_(system), address_(address), options_(options), deadline_(options.deadline_ms),
-          signals_(blocked_signals(old_mask_)), events_(system, address, signals_) {
+    Supervisor(const System& system, const PciAddress& address, const RunOptions& options,
+               const SupervisedDriver& driver)
+        : system_(system), address_(address), options_(options), driver_(driver),
+          deadline_(options.deadline_ms), signals_(blocked_signals(old_mask_)),
+          events_(system, address, signals_) {
         ::prctl(PR_SET_NAME, supervisor_name);
     }
 
-    int run(char** argv, const std::function<int(Heartbeat)>& serve) {
+    int run(char** argv) {
         unsigned short_lives = 0;
         bool ever_served = false;
         while (true) {
-            const Ending ending = live(serve);
+            const Ending ending = live();
             bury_last(0);
             if (ending.dying != 0) { // after a long life: what of is said when it is known
                 last_ = ending;
@@ -172,25 +180,19 @@ class Supervisor {
         return true;
     }
 
-    pid_t start(HeartbeatPage& page, const std::function<int(Heartbeat)>& serve) {
-        const pid_t supervisor = ::getpid();
-        const pid_t pid = ::fork();
-        if (pid < 0) {
-            throw_errno(errno, "start the driver");
-        }
-        if (pid != 0) {
-            return pid;
-        }
-        // Nobody would start it again, nor end it.
-        ::prctl(PR_SET_PDEATHSIG, SIGTERM);
-        if (::getppid() != supervisor) {
-            ::_exit(1);
-        }
+    /// In a child.
+    void prepare() {
         events_.close();
+        driver_.prepare();
+    }
+
+    /// In a child.
+    [[noreturn]] void serve() {
         ::sigprocmask(SIG_SETMASK, &old_mask_, nullptr);
         int status = 1;
         try {
-            status = serve(Heartbeat(page, std::max(deadline_ / 4, milliseconds{1})));
+            status =
+                driver_.serve(Heartbeat(heartbeat(), std::max(deadline_ / 4, milliseconds{1})));
         } catch (const std::exception& error) {
             fmt::print(stderr, "udrv: {}\n", error.what());
         }
@@ -199,19 +201,21 @@ class Supervisor {
     }
 
     /// One child from start to end.
-    Ending live(const std::function<int(Heartbeat)>& serve) {
-        HeartbeatPage& page = *new (page_.data()) HeartbeatPage{}; // the last child is gone
+    Ending live() {
+        HeartbeatPage& page = *new (&heartbeat()) HeartbeatPage{}; // the last child is gone
         const std::string violations = read_line(violations_file());
         events_.restart();
-        const pid_t pid = start(page, serve);
+        const pid_t pid = successor_.take();
         Ending ending;
         std::uint64_t beats = 0;
         auto last_beat = Clock::now();
         auto served_at = last_beat;
         std::optional<Clock::time_point> kill_at;
+        bool succession = false;
         while (::waitpid(pid, &ending.status, WNOHANG) == 0) {
             const int number = events_.wait(std::max(deadline_ / 16, milliseconds{10}));
             bury_last(WNOHANG);
+            successor_.reap();
             const auto now = Clock::now();
             if (!ending.served && page.serving.load(std::memory_order_relaxed) != 0) {
                 ending.served = true;
@@ -236,10 +240,16 @@ class Supervisor {
             } else if (kill_at && now >= *kill_at) {
                 ::kill(pid, SIGKILL);
             }
-            if (ending.served && now - served_at >= long_life && !kill_at && events_.dying(pid) &&
-                system_.bound_driver(address_) == "udrv") {
+            if (!ending.served || now - served_at < long_life || kill_at) {
+                continue;
+            }
+            if (events_.dying(pid) && system_.bound_driver(address_) == "udrv") {
                 ending.dying = pid;
                 break;
+            }
+            if (!succession) { // once a life: one that can not be is not tried for ever
+                successor_.make();
+                succession = true;
             }
         }
         if (ending.served) {
@@ -249,12 +259,17 @@ class Supervisor {
         return ending;
     }
 
+    [[nodiscard]] HeartbeatPage& heartbeat() const {
+        return *std::launder(reinterpret_cast<HeartbeatPage*>(page_.data()));
+    }
+
     [[nodiscard]] fs::path violations_file() const {
         return system_.device(address_) / "udrv/violations";
     }
 
     /// The program's file as it is now; returns only if that can not be executed.
-    void execute(char** argv) const {
+    void execute(char** argv) {
+        successor_.dismiss(); // of the old program
         ::sigprocmask(SIG_SETMASK, &old_mask_, nullptr);
         ::execv(program_.c_str(), argv);
         spdlog::error("upgrade: execute {}: {}; the old program goes on", program_.string(),
@@ -265,11 +280,13 @@ class Supervisor {
     const System& system_;
     PciAddress address_;
     const RunOptions& options_;
+    const SupervisedDriver& driver_;
     milliseconds deadline_;
     MemoryMap page_ = shared_page();
     sigset_t old_mask_{};
     sigset_t signals_; ///< blocked, but in a driver
     DriverEvents events_;
+    Successor successor_{[this] { prepare(); }, [this] { serve(); }};
     Ending last_;                                           ///< while its `dying` is not 0
     fs::path program_ = fs::read_symlink("/proc/self/exe"); ///< now: later it may be "(deleted)"
 };
@@ -277,8 +294,8 @@ class Supervisor {
 } // namespace
 
 int supervise(const System& system, const PciAddress& address, const RunOptions& options,
-              char** argv, const std::function<int(Heartbeat)>& serve) {
-    return Supervisor(system, address, options).run(argv, serve);
+              char** argv, const SupervisedDriver& driver) {
+    return Supervisor(system, address, options, driver).run(argv);
 }
 
 } // namespace udrv::cli

@@ -63,6 +63,9 @@ struct Driver {
     /// Serves the device until SIGTERM or SIGINT; returns the exit status. Throws
     /// Error when something can not be set up.
     int (*run)(DriverContext& context);
+    /// What its process does before that, and before there is a device for it; nullptr:
+    /// nothing. A driver of disks: lock_memory (libudrv/memory_lock.hpp).
+    void (*prepare)() = nullptr;
 };
 
 /// All drivers of this build, in drivers/registry.cpp.

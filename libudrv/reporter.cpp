@@ -79,13 +79,19 @@ Reporter::Reporter(ReportIdentity identity, std::string stats_path)
             throw_errno(errno, "write counters to " + stats_path_);
         }
     }
-    thread_ = start_helper_thread([this] { run(); });
 }
 
 Reporter::~Reporter() {
     stopping_.store(true, std::memory_order_relaxed);
     ring();
-    thread_.join();
+    if (thread_.joinable()) {
+        thread_.join();
+    }
+    drain();
+}
+
+void Reporter::start() {
+    thread_ = start_helper_thread([this] { run(); });
 }
 
 void Reporter::snapshot(const DriverCounters& counters) noexcept {
@@ -105,7 +111,6 @@ void Reporter::run() {
         seen = pending_.load(std::memory_order_acquire);
         drain();
         if (stopping_.load(std::memory_order_relaxed)) {
-            drain();
             return;
         }
     }

@@ -38,14 +38,16 @@ struct ReportIdentity {
 
 class Reporter {
   public:
-    /// Starts the helper thread (all signals blocked in it). `stats_path` is the
-    /// JSON file whose contents snapshot() replaces; empty: the log. It is opened here,
-    /// since a driver in its sandbox opens nothing. Throws Error.
+    /// `stats_path` is the JSON file whose contents snapshot() replaces; empty: the log.
+    /// It is opened here, since a driver in its sandbox opens nothing. Throws Error.
     Reporter(ReportIdentity identity, std::string stats_path);
     Reporter(const Reporter&) = delete;
     Reporter& operator=(const Reporter&) = delete;
     /// Writes what is still queued, then ends the thread.
     ~Reporter();
+
+    /// Starts the helper thread (all signals blocked in it); until then records wait.
+    void start();
 
     /// One thread at a time. Formats into the record, cut to its size; never blocks
     /// or allocates (as long as the arguments' formatters do not).

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// The order matters: limits while there still is the privilege to set them, then the
-// user (which clears the capabilities of every thread), then the filter, which does
-// not allow any of the former.
+// The order matters: the limit that is raised while there still is the privilege to, then
+// the user (which clears the capabilities of every thread there will be), then the threads,
+// the limits that count their stacks, and the filter, which allows none of the former.
 #include "libudrv/sandbox.hpp"
 
 #include <array>
@@ -67,6 +67,8 @@ constexpr std::array allowed{
     SCMP_SYS(getpid),
     SCMP_SYS(gettid),
     SCMP_SYS(getrandom),
+    SCMP_SYS(rseq), // of a helper thread that begins only now; it is not waited for
+    SCMP_SYS(set_robust_list),
     SCMP_SYS(exit),
     SCMP_SYS(exit_group),
 };
@@ -88,21 +90,26 @@ std::size_t address_space_bytes() {
     return pages * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
 }
 
-void set_limits() {
+/// Without CAP_IPC_LOCK new memory has to stay below the limit, if all of it is
+/// locked; what is pinned for the device is charged to the same. Who may not raise
+/// the limit could not lock all memory either.
+void raise_locked_memory() {
     const std::size_t all = address_space_bytes() + sandbox_heap_bytes;
-    // Without CAP_IPC_LOCK new memory has to stay below the limit, if all of it is
-    // locked; what is pinned for the device is charged to the same. Who may not raise
-    // the limit could not lock all memory either.
     const rlimit locked{2 * all, 2 * all};
     check(::setrlimit(RLIMIT_MEMLOCK, &locked) == 0 || errno == EPERM ? 0 : errno,
           "limit locked memory");
-    limit(RLIMIT_AS, all, "limit memory");
+}
+
+void set_limits() {
+    limit(RLIMIT_AS, address_space_bytes() + sandbox_heap_bytes, "limit memory");
     limit(RLIMIT_CORE, 0, "do without core dumps");
     // No limit of processes: the filter refuses them, and io_uring reads the signals in
     // a thread of the kernel's, which would count.
 }
 
 void drop_privileges() {
+    int death_signal = 0;
+    ::prctl(PR_GET_PDEATHSIG, &death_signal);
     if (::geteuid() == 0) {
         check(::setgroups(0, nullptr) == 0 ? 0 : errno, "leave all groups");
         check(::setresgid(nobody, nobody, nobody) == 0 ? 0 : errno, "change the group");
@@ -112,6 +119,9 @@ void drop_privileges() {
     check(capng_apply(CAPNG_SELECT_CAPS) == 0 ? 0 : EPERM, "drop capabilities");
     check(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 ? 0 : errno, "refuse new privileges");
     check(::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0 ? 0 : errno, "refuse tracing");
+    // A change of the user forgets it (prctl(2), PR_SET_PDEATHSIG).
+    check(::prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0) == 0 ? 0 : errno,
+          "keep the signal at the parent's death");
 }
 
 /// Owns the filter while it is made.
@@ -170,9 +180,13 @@ void close_inherited_files() {
     }
 }
 
-void enter_sandbox() {
-    set_limits();
+void enter_sandbox(const std::function<void()>& start_threads) {
+    raise_locked_memory();
     drop_privileges();
+    if (start_threads) {
+        start_threads();
+    }
+    set_limits();
     filter_system_calls();
 }
 

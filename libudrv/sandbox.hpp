@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 
 namespace udrv {
 
@@ -19,8 +20,10 @@ void close_inherited_files();
 ///    sandbox_heap_bytes;
 ///  - every system call but those on the list in sandbox.cpp: one that is not there
 ///    kills the process (SIGSYS), and `ioctl` reaches udrv's own calls only.
-/// Call it when everything is open, mapped and started: files and threads can not be
-/// had later. I/O ports that were granted stay. Throws Error.
-void enter_sandbox();
+/// Call it when everything is open and mapped: files can not be had later, and threads
+/// only in `start_threads`, which is called on the way. (Privileges are given up before
+/// that: with several threads the C library has to stop each of them for it.) I/O ports
+/// that were granted stay, and so does the signal at the parent's death. Throws Error.
+void enter_sandbox(const std::function<void()>& start_threads = {});
 
 } // namespace udrv

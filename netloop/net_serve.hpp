@@ -30,7 +30,9 @@ int serve_net(DriverContext& context, C& chip, std::uint32_t vector = 0) {
     service.watched_by(context.heartbeat);
     service.start();
     if (context.options.sandbox) {
-        enter_sandbox();
+        enter_sandbox([&] { reporter.start(); });
+    } else {
+        reporter.start();
     }
 
     const MacAddress& mac = chip.capabilities().mac;

@@ -10,6 +10,7 @@
 #include "drivers/ahci/ahci.hpp"
 #include "libudrv/driver.hpp"
 #include "libudrv/error.hpp"
+#include "libudrv/memory_lock.hpp"
 
 namespace udrv::ahci {
 
@@ -52,6 +53,7 @@ int run(DriverContext& context) {
 
 } // namespace
 
-extern const Driver driver{"ahci", "AHCI controllers: Intel ICH8, ICH9, ICH10", ids, run};
+extern const Driver driver{"ahci", "AHCI controllers: Intel ICH8, ICH9, ICH10", ids, run,
+                           lock_memory};
 
 } // namespace udrv::ahci

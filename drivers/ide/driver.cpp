@@ -15,6 +15,7 @@
 #include "drivers/ide/ide.hpp"
 #include "libudrv/driver.hpp"
 #include "libudrv/error.hpp"
+#include "libudrv/memory_lock.hpp"
 #include "libudrv/port_io.hpp"
 
 namespace udrv::ide {
@@ -90,6 +91,6 @@ int run(DriverContext& context) {
 
 } // namespace
 
-extern const Driver driver{"ide", "PIIX3 and PIIX4 bus-master IDE", ids, run};
+extern const Driver driver{"ide", "PIIX3 and PIIX4 bus-master IDE", ids, run, lock_memory};
 
 } // namespace udrv::ide

@@ -36,6 +36,7 @@ TEST(Reporter, WritesEverythingBeforeItEnds) {
     std::uint64_t dropped = 0;
     {
         Reporter reporter({"fake", "0000:00:10.0", "udn0"}, "");
+        reporter.start();
         for (int n = 0; n < 200; ++n) {
             reporter.log(spdlog::level::info, "record {}", n);
         }
@@ -46,11 +47,21 @@ TEST(Reporter, WritesEverythingBeforeItEnds) {
     EXPECT_EQ(capture.sink->last_raw().size(), 201U);
 }
 
+TEST(Reporter, WritesWithoutItsThread) {
+    const Capture capture;
+    {
+        Reporter reporter({"fake", "0000:00:10.0", "udn0"}, "");
+        reporter.log(spdlog::level::info, "a start that failed before the thread's");
+    }
+    EXPECT_EQ(capture.sink->last_raw().size(), 1U);
+}
+
 TEST(Reporter, DropsRatherThanWaits) {
     const Capture capture;
     std::uint64_t dropped = 0;
     {
         Reporter reporter({"fake", "0000:00:10.0", "udn0"}, "");
+        reporter.start();
         for (int n = 0; n < 9'000; ++n) {
             reporter.log(spdlog::level::info, "record {}", n);
         }
@@ -64,6 +75,7 @@ TEST(Reporter, StatsFile) {
         std::filesystem::temp_directory_path() / ("udrv-stats-" + std::to_string(::getpid()));
     {
         Reporter reporter({"fake", "0000:00:10.0", "udn0"}, path.string());
+        reporter.start();
         DriverCounters counters;
         counters.rx_packets = 300;
         counters.tx_packets = 100;

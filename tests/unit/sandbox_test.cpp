@@ -5,11 +5,14 @@
 #include <csignal>
 #include <string>
 #include <string_view>
+#include <thread>
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -91,6 +94,50 @@ TEST(Sandbox, EverythingElseKills) {
     expect_killed([] {
         (void)::mmap(nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     });
+}
+
+TEST(Sandbox, ThreadsAreStartedOnTheWay) {
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+        std::thread thread;
+        uid_t user = 0;
+        enter_sandbox([&] { thread = std::thread([&] { user = ::getuid(); }); });
+        thread.join();
+        ::_exit(user != 0 ? 7 : 1); // without the privileges, if there were any
+    }
+    int status = 0;
+    ::waitpid(pid, &status, 0);
+    EXPECT_TRUE(WIFEXITED(status)) << status;
+    EXPECT_EQ(WEXITSTATUS(status), 7);
+    expect_killed([] { std::thread([] {}).join(); });
+}
+
+TEST(Sandbox, TheParentsDeathIsStillTold) {
+    int told[2];
+    ASSERT_EQ(::pipe(told), 0);
+    const pid_t parent = ::fork();
+    if (parent == 0) {
+        const pid_t child = ::fork();
+        if (child == 0) {
+            ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+            enter_sandbox();
+            (void)!::write(told[1], "x", 1);
+            for (;;) {
+                ::poll(nullptr, 0, -1); // until the signal
+            }
+        }
+        ::close(told[1]);
+        char byte = 0;
+        (void)!::read(told[0], &byte, 1);
+        ::_exit(0);
+    }
+    ::close(told[1]);
+    ::waitpid(parent, nullptr, 0);
+    // End of file: who could still write is gone.
+    pollfd end{told[0], 0, 0};
+    EXPECT_EQ(::poll(&end, 1, 30'000), 1);
+    EXPECT_TRUE((end.revents & POLLHUP) != 0);
+    ::close(told[0]);
 }
 
 } // namespace

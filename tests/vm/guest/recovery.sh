@@ -153,8 +153,10 @@ kill_phase() {
         check_ge "${name[$dev]}: started again" "$(restarts $dev)" "$kills"
         check_ge "${name[$dev]}: and why" "$(said $dev 'killed by SIGKILL')" "$kills"
         check_eq "${name[$dev]}: violations" "$(attr violations $dev)" 0
-        check_eq "${name[$dev]}: children of its supervisor, dead ones too" \
-            "$(ps -o pid= --ppid "${driver_pid[$dev]}" | wc -l)" 1
+        # The driver, and who is to come after it.
+        children() { test "$(ps -o comm= --ppid "${driver_pid[$dev]}" | sort | xargs)" = "$1"; }
+        check "${name[$dev]}: two children of its supervisor, no dead one" \
+            wait_for 20 children "udrv-${name[$dev]} udrv-successor"
     done
     check_eq 'interface: index, MTU, MAC, addresses, multicast, routes, qdisc, features' "$(interface)" "$wanted"
     check_quiet_kernel 'kills: no kernel message'
@@ -291,7 +293,20 @@ sleep 1.2
 kill -TERM "$(attr owner $ahci)"
 check 'a driver that leaves is started again, and it says why' wait_for 10 said $ahci 'ended: exit status 0'
 wait_for 20 running $ahci
+# Without the one that waits for its turn it goes on, too.
+sleep 1.2
+check 'a successor is killed' pkill -KILL -x udrv-successor
+pid=$(attr owner $ahci)
+kill -KILL "$pid"
+serves_again() { running $ahci && [ "$(attr owner $ahci)" != "$pid" ]; }
+check 'and its driver: another serves' wait_for 20 serves_again
 check 'it ends well' stop_driver $ahci
+check 'nobody waits for a turn' not pgrep -x udrv-successor
+require 'ahci starts' run_driver ahci $ahci --restart
+check 'with a successor' wait_for 20 pgrep -x udrv-successor
+kill -KILL ${driver_pid[$ahci]}
+wait ${driver_pid[$ahci]} 2>/dev/null
+check 'without a supervisor there is neither for long' wait_for 20 not pgrep -x 'udrv-(ahci|successor)'
 check 'start without a supervisor' run_driver ahci $ahci
 check 'upgrade without a supervisor is refused' not "$udrv" upgrade $ahci
 stop_driver $ahci

@@ -86,6 +86,7 @@ int session(const udrv::PciAddress& address, std::uint32_t theme, Random& random
     const udrv::IrqFile irq = device.open_irq(0);
     const auto waiter = udrv::make_waiter({}, {&irq, 1});
     udrv::Reporter reporter({"hostile", address.str(), port.name()}, "");
+    reporter.start();
     udrv::NetService<udrv::e1000::E1000> service(chip, port, *waiter, reporter, 2);
     service.start();
 
