@@ -82,6 +82,18 @@ check 'down and up do not hang' timeout 20 sh -c 'ip link set udn0 down; ip link
 ip link set udn0 mtu 1500
 kill -CONT "${driver_pid[$bdf]}"
 check 'it goes on' wait_reachable
+# What it was given and did not send goes with it, and is counted.
+counter() { cat /sys/class/net/udn0/statistics/tx_$1; }
+kill -STOP "${driver_pid[$bdf]}"
+sent=$(counter packets)
+lost=$(counter dropped)
+for ((i = 0; i < 20; i++)); do echo lost >/dev/udp/10.0.0.2/9; done
+stop_driver $bdf KILL
+check_eq 'killed with 20 packets: sent' $(($(counter packets) - sent)) 0
+check_ge 'counted as dropped' $(($(counter dropped) - lost)) 20
+check_le 'and not much else' $(($(counter dropped) - lost)) 25
+require 'the next one starts' start_driver
+check 'and is answered' wait_reachable
 
 phase 'unloading while in use'
 check 'rmmod udrv_net is refused with a driver' not rmmod udrv_net
