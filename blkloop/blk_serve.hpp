@@ -3,6 +3,7 @@
 // The rest of a disk driver's main: attach, serve, say so, stop.
 #pragma once
 
+#include <cerrno>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 
 #include "blkloop/blk_service.hpp"
 #include "libudrv/driver.hpp"
+#include "libudrv/error.hpp"
 #include "libudrv/ready_line.hpp"
 #include "libudrv/sandbox.hpp"
 
@@ -24,6 +26,11 @@ namespace udrv {
 template <BlkChip C>
 int serve_blk(DriverContext& context, C& chip, std::uint32_t nr_vectors = 1) {
     Device& device = context.device;
+    if (context.driver.prepare == nullptr) {
+        throw_error(EINVAL, fmt::format("serve disks with {}", context.driver.name),
+                    "its memory is not locked: it and its disk may wait for each other",
+                    "have Driver::prepare call lock_memory()");
+    }
     BlkPort port(device, chip.disks(), 0);
     std::vector<IrqFile> irqs;
     for (std::uint32_t vector = 0; vector < nr_vectors; ++vector) {

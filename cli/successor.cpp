@@ -4,8 +4,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
+#include <exception>
 #include <utility>
 
+#include <fmt/format.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,21 +21,22 @@ namespace {
 
 constexpr const char* waiting_name = "udrv-successor";
 
-/// False: there will be none, the supervisor ended.
+/// False: there will be none, the supervisor ended. Takes the other signals that were sent
+/// to all processes of a name or a group: they would end the driver at its first step.
 bool wait_for_turn() {
     sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGUSR2);
-    sigaddset(&signals, SIGTERM);
+    ::sigprocmask(SIG_BLOCK, nullptr, &signals);
+    sigdelset(&signals, SIGCHLD);
     int number = 0;
-    while ((number = ::sigwaitinfo(&signals, nullptr)) < 0) {
-    }
+    do {
+        number = ::sigwaitinfo(&signals, nullptr);
+    } while (number != SIGUSR2 && number != SIGTERM);
     return number == SIGUSR2;
 }
 
 } // namespace
 
-Successor::Successor(std::function<void()> prepare, std::function<void()> serve)
+Successor::Successor(std::function<void()> prepare, std::function<int()> serve)
     : prepare_(std::move(prepare)), serve_(std::move(serve)) {
 }
 
@@ -52,11 +56,20 @@ pid_t Successor::fork() const {
         ::_exit(1);
     }
     ::prctl(PR_SET_NAME, waiting_name);
-    prepare_();
-    if (wait_for_turn()) {
-        serve_();
+    const int status = live();
+    std::fflush(nullptr);
+    ::_exit(status);
+}
+
+/// The process, from start to end.
+int Successor::live() const {
+    try {
+        prepare_();
+        return wait_for_turn() ? serve_() : 1;
+    } catch (const std::exception& error) {
+        fmt::print(stderr, "udrv: {}\n", error.what());
+        return 1;
     }
-    ::_exit(1);
 }
 
 void Successor::make() {
@@ -66,6 +79,7 @@ void Successor::make() {
 }
 
 pid_t Successor::take() {
+    reap(); // it may have died together with the driver
     const pid_t pid = waiting_ != 0 ? std::exchange(waiting_, 0) : fork();
     if (pid < 0) {
         throw_errno(errno, "start the driver");

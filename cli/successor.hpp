@@ -11,14 +11,16 @@ namespace udrv::cli {
 
 /// A process that is forked and made ready while its predecessor serves, and then waits
 /// for its turn, with no file of the device's. So an outage is not longer by a fork and
-/// by the locking of memory; and with its memory locked, it needs no disk to take over.
+/// by what `prepare` does; a disk's driver locks its memory there, and needs no disk to
+/// take over.
 ///
-/// SIGUSR2 is its turn: it has to be blocked, and so has SIGTERM.
+/// SIGUSR2 is its turn, SIGTERM its end, and any other signal that is blocked (as these
+/// two have to be) is not for it.
 class Successor {
   public:
-    /// Both run in the process: `prepare` at once, `serve` in its turn. `serve` does not
-    /// return.
-    Successor(std::function<void()> prepare, std::function<void()> serve);
+    /// Both run in the process: `prepare` at once, `serve` in its turn, which returns the
+    /// exit status. What they throw is printed, and makes it 1.
+    Successor(std::function<void()> prepare, std::function<int()> serve);
     Successor(const Successor&) = delete;
     Successor& operator=(const Successor&) = delete;
     ~Successor();
@@ -35,9 +37,10 @@ class Successor {
 
   private:
     [[nodiscard]] pid_t fork() const;
+    [[nodiscard]] int live() const;
 
     std::function<void()> prepare_;
-    std::function<void()> serve_;
+    std::function<int()> serve_;
     pid_t waiting_ = 0; ///< 0: none
 };
 

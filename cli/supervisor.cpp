@@ -187,22 +187,14 @@ class Supervisor {
     }
 
     /// In a child.
-    [[noreturn]] void serve() {
+    int serve() {
         ::sigprocmask(SIG_SETMASK, &old_mask_, nullptr);
-        int status = 1;
-        try {
-            status =
-                driver_.serve(Heartbeat(heartbeat(), std::max(deadline_ / 4, milliseconds{1})));
-        } catch (const std::exception& error) {
-            fmt::print(stderr, "udrv: {}\n", error.what());
-        }
-        std::fflush(nullptr);
-        ::_exit(status);
+        return driver_.serve(Heartbeat(heartbeat(), std::max(deadline_ / 4, milliseconds{1})));
     }
 
     /// One child from start to end.
     Ending live() {
-        HeartbeatPage& page = *new (&heartbeat()) HeartbeatPage{}; // the last child is gone
+        HeartbeatPage& page = *new (page_.data()) HeartbeatPage{}; // the last child is gone
         const std::string violations = read_line(violations_file());
         events_.restart();
         const pid_t pid = successor_.take();
@@ -213,7 +205,8 @@ class Supervisor {
         std::optional<Clock::time_point> kill_at;
         bool succession = false;
         while (::waitpid(pid, &ending.status, WNOHANG) == 0) {
-            const int number = events_.wait(std::max(deadline_ / 16, milliseconds{10}));
+            const int number =
+                events_.wait(std::clamp(deadline_ / 16, milliseconds{10}, milliseconds{250}));
             bury_last(WNOHANG);
             successor_.reap();
             const auto now = Clock::now();
@@ -229,6 +222,7 @@ class Supervisor {
             if (number == SIGTERM || number == SIGINT || number == SIGHUP) {
                 ending.wanted = number != SIGHUP || ending.wanted;
                 ending.upgrade = number == SIGHUP && !ending.wanted;
+                successor_.dismiss(); // of the old program, or of nobody
                 kill_at = now + goodbye_limit;
                 ::kill(pid, SIGTERM);
             } else if (number == SIGUSR1) {
@@ -269,12 +263,13 @@ class Supervisor {
 
     /// The program's file as it is now; returns only if that can not be executed.
     void execute(char** argv) {
-        successor_.dismiss(); // of the old program
-        ::sigprocmask(SIG_SETMASK, &old_mask_, nullptr);
+        successor_.dismiss();
+        sigset_t mask;
+        ::sigprocmask(SIG_SETMASK, &old_mask_, &mask);
         ::execv(program_.c_str(), argv);
         spdlog::error("upgrade: execute {}: {}; the old program goes on", program_.string(),
                       std::strerror(errno));
-        ::sigprocmask(SIG_BLOCK, &signals_, nullptr);
+        ::sigprocmask(SIG_SETMASK, &mask, nullptr);
     }
 
     const System& system_;
@@ -286,7 +281,7 @@ class Supervisor {
     sigset_t old_mask_{};
     sigset_t signals_; ///< blocked, but in a driver
     DriverEvents events_;
-    Successor successor_{[this] { prepare(); }, [this] { serve(); }};
+    Successor successor_{[this] { prepare(); }, [this] { return serve(); }};
     Ending last_;                                           ///< while its `dying` is not 0
     fs::path program_ = fs::read_symlink("/proc/self/exe"); ///< now: later it may be "(deleted)"
 };

@@ -23,7 +23,7 @@ struct SupervisedDriver {
 ///
 /// A child that never came to serve ends it, with the child's status: what was asked
 /// for can not be done. After that, one that lived a second is followed at once, while it
-/// still gives its memory back, by a process that was made ready in that second
+/// still gives its memory back, by a process that was made ready meanwhile
 /// (cli/successor.hpp); after shorter lives the delay doubles from 10 ms to 5 s, and
 /// options.restart_limit of them in a row are the end (status 1). Says why, one line each
 /// time.

@@ -5,8 +5,10 @@
 // the limits that count their stacks, and the filter, which allows none of the former.
 #include "libudrv/sandbox.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstdint>
 #include <fstream>
 
@@ -90,24 +92,31 @@ std::size_t address_space_bytes() {
     return pages * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
 }
 
-/// Without CAP_IPC_LOCK new memory has to stay below the limit, if all of it is
-/// locked; what is pinned for the device is charged to the same. Who may not raise
-/// the limit could not lock all memory either.
-void raise_locked_memory() {
+/// What needs the privilege. Without CAP_IPC_LOCK new memory has to stay below the limit, if all of
+/// it is locked; what is pinned for the device is charged to the same. Who may not raise the limit
+/// could not lock all memory either.
+void raise_limits() {
     const std::size_t all = address_space_bytes() + sandbox_heap_bytes;
     const rlimit locked{2 * all, 2 * all};
     check(::setrlimit(RLIMIT_MEMLOCK, &locked) == 0 || errno == EPERM ? 0 : errno,
           "limit locked memory");
+    // No limit of processes: the filter refuses them, every driver is the same user, and
+    // io_uring reads the signals in a thread of the kernel's, which would count.
+    const rlimit none{RLIM_INFINITY, RLIM_INFINITY};
+    check(::setrlimit(RLIMIT_NPROC, &none) == 0 || errno == EPERM ? 0 : errno,
+          "have no limit of processes");
 }
 
 void set_limits() {
-    limit(RLIMIT_AS, address_space_bytes() + sandbox_heap_bytes, "limit memory");
+    rlimit space{};
+    ::getrlimit(RLIMIT_AS, &space); // raising it is for root
+    limit(RLIMIT_AS, std::min<rlim_t>(address_space_bytes() + sandbox_heap_bytes, space.rlim_max),
+          "limit memory");
     limit(RLIMIT_CORE, 0, "do without core dumps");
-    // No limit of processes: the filter refuses them, and io_uring reads the signals in
-    // a thread of the kernel's, which would count.
 }
 
 void drop_privileges() {
+    const pid_t parent = ::getppid();
     int death_signal = 0;
     ::prctl(PR_GET_PDEATHSIG, &death_signal);
     if (::geteuid() == 0) {
@@ -122,6 +131,9 @@ void drop_privileges() {
     // A change of the user forgets it (prctl(2), PR_SET_PDEATHSIG).
     check(::prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0) == 0 ? 0 : errno,
           "keep the signal at the parent's death");
+    if (death_signal != 0 && ::getppid() != parent) {
+        ::raise(death_signal); // it was in between
+    }
 }
 
 /// Owns the filter while it is made.
@@ -181,7 +193,7 @@ void close_inherited_files() {
 }
 
 void enter_sandbox(const std::function<void()>& start_threads) {
-    raise_locked_memory();
+    raise_limits();
     drop_privileges();
     if (start_threads) {
         start_threads();

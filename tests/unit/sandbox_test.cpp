@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "libudrv/sandbox.hpp"
 
+#include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <semaphore>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -100,8 +102,15 @@ TEST(Sandbox, ThreadsAreStartedOnTheWay) {
     const pid_t pid = ::fork();
     if (pid == 0) {
         std::thread thread;
-        uid_t user = 0;
-        enter_sandbox([&] { thread = std::thread([&] { user = ::getuid(); }); });
+        std::atomic<uid_t> user{0};
+        std::binary_semaphore asked(0);
+        enter_sandbox([&] {
+            thread = std::thread([&] {
+                user = ::getuid();
+                asked.release();
+            });
+            asked.acquire(); // the filter does not know that call
+        });
         thread.join();
         ::_exit(user != 0 ? 7 : 1); // without the privileges, if there were any
     }

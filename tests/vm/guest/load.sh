@@ -65,7 +65,8 @@ for way in out in; do
     row "saturated: UDP $way" flood_$way $packets_wanted
     # Towards us, what the driver could not take in time is lost on the wire.
     check_ge "UDP $way: packets" "$packets" $([ $way = out ] && echo $packets_wanted || echo 2000)
-    check_le "UDP $way: system calls in a thousand packets" "$calls" 99
+    # A debug kernel is too slow to fill the rings.
+    debug_kernel || check_le "UDP $way: system calls in a thousand packets" "$calls" 99
 done
 row 'TCP out' iperf3 -c 10.0.0.2 -t 4
 row 'TCP in' iperf3 -c 10.0.0.2 -t 4 -R

@@ -145,6 +145,7 @@ kill_phase() {
     for dev in $bdf $ahci $ide; do check "${name[$dev]} runs again" wait_for 20 running $dev; done
     wait_for 20 reachable
     kill $pings
+    pkill -x ping # it has a mount namespace of its own, and in it the disk's filesystem
     kill -INT $reads_ahci $reads_ide 2>/dev/null
     pkill -INT -f write_lat_log
     wait $pings $reads_ahci $reads_ide 2>/dev/null
@@ -261,6 +262,8 @@ upgrade() {
 
 phase 'the end'
 check 'unmount' umount $mnt
+check_eq 'in other namespaces, too' "$(cat /proc/[0-9]*/mounts 2>/dev/null | grep -c udb0)" 0
+mark_kernel_log # of which it said that
 check 'e2fsck' e2fsck -fn /dev/udb0
 for dev in $bdf $ahci $ide; do
     check "${name[$dev]}: SIGTERM to the supervisor: status 0" stop_driver $dev
@@ -294,12 +297,33 @@ kill -TERM "$(attr owner $ahci)"
 check 'a driver that leaves is started again, and it says why' wait_for 10 said $ahci 'ended: exit status 0'
 wait_for 20 running $ahci
 # Without the one that waits for its turn it goes on, too.
-sleep 1.2
-check 'a successor is killed' pkill -KILL -x udrv-successor
+waits() { wait_for 20 pgrep -x udrv-successor; }
+another_serves() { running $ahci && [ "$(attr owner $ahci)" != "$pid" ]; }
+check 'a successor' waits
+pid=$(attr owner $ahci)
+kill -KILL "$(pgrep -x udrv-successor)" "$pid"
+check 'both are killed: another serves' wait_for 20 another_serves
+# Signals that are meant for whoever has the name are not kept for its turn.
+check 'a successor' waits
+restarted=$(said $ahci 'starting it again in [1-9]')
+pkill -USR1 -x udrv-successor
+pkill -HUP -x udrv-successor
 pid=$(attr owner $ahci)
 kill -KILL "$pid"
-serves_again() { running $ahci && [ "$(attr owner $ahci)" != "$pid" ]; }
-check 'and its driver: another serves' wait_for 20 serves_again
+check 'signals before its turn are forgotten' wait_for 20 another_serves
+check_eq 'it was not started twice' "$(said $ahci 'starting it again in [1-9]')" $restarted
+# A program that can not be executed is no upgrade.
+check 'a successor' waits
+pid=$(attr owner $ahci)
+mv $udrv $udrv.away
+kill -HUP ${driver_pid[$ahci]}
+check 'the old program goes on' wait_for 20 another_serves
+check_eq 'and says why' "$(said $ahci 'the old program goes on')" 1
+check 'with a successor' waits
+pid=$(attr owner $ahci)
+kill -KILL "$pid"
+check 'which takes over' wait_for 20 another_serves
+mv $udrv.away $udrv
 check 'it ends well' stop_driver $ahci
 check 'nobody waits for a turn' not pgrep -x udrv-successor
 require 'ahci starts' run_driver ahci $ahci --restart

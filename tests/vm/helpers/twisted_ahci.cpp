@@ -19,6 +19,7 @@
 #include "blkloop/blk_serve.hpp"
 #include "drivers/ahci/ahci.hpp"
 #include "libudrv/error.hpp"
+#include "libudrv/memory_lock.hpp"
 
 namespace {
 
@@ -117,6 +118,7 @@ int main(int argc, char** argv) {
         return 2;
     }
     try {
+        udrv::lock_memory();
         udrv::Device device(udrv::PciAddress::parse(argv[1]));
         auto registers = device.map_bar(udrv::ahci::abar_number);
         udrv::ahci::reset_hba(registers);
@@ -125,7 +127,7 @@ int main(int argc, char** argv) {
         device.bus_master(true);
         udrv::ahci::Ahci chip(registers, device);
         Twisted twisted(device, chip, what, std::strtoull(argv[3], nullptr, 0));
-        const udrv::Driver driver{"twisted", "", {}, nullptr};
+        const udrv::Driver driver{"twisted", "", {}, nullptr, udrv::lock_memory};
         udrv::RunOptions options;
         options.sandbox = false;
         udrv::DriverContext context{driver, device, options, {}};
