@@ -158,6 +158,8 @@ kill_phase() {
         children() { test "$(ps -o comm= --ppid "${driver_pid[$dev]}" | sort | xargs)" = "$1"; }
         check "${name[$dev]}: two children of its supervisor, no dead one" \
             wait_for 20 children "udrv-${name[$dev]} udrv-successor"
+        locked_kib() { sed -n 's/^VmLck:[ \t]*//p' "/proc/$1/status"; }
+        echo "${name[$dev]}: locked memory of the driver: $(locked_kib "$(attr owner $dev)"), of its successor: $(locked_kib "$(pgrep -x udrv-successor -P "${driver_pid[$dev]}")")"
     done
     check_eq 'interface: index, MTU, MAC, addresses, multicast, routes, qdisc, features' "$(interface)" "$wanted"
     check_quiet_kernel 'kills: no kernel message'
