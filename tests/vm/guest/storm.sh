@@ -69,7 +69,10 @@ for mode in unread read poll msi; do
     check_nothing_left $edu
 done
 check_eq "'nobody cared' in the kernel log" "$(dmesg | grep -c 'nobody cared')" 0
-check_eq 'other kernel messages' "$(other_messages 'perf: interrupt took')" ''
+# A message that was on its way when its vector was freed is one that the kernel does not
+# expect: it describes the interrupt that was, and goes on. (Seen once.)
+late_message='irq [0-9]+, desc: |->(handle_irq|irq_data\.chip|action)\(\): |IRQ_NO[A-Z]+ set|unexpected IRQ trap'
+check_eq 'other kernel messages' "$(other_messages "perf: interrupt took|$late_message")" ''
 check 'edu works' "$udrv" run edu $edu
 check 'ends well' stop_driver
 "$udrv" unbind $bdf
