@@ -69,15 +69,13 @@ std::string describe(int status) {
 /// that its successor waits for.
 sigset_t blocked_signals(sigset_t& before) {
     sigset_t signals;
-    sigset_t turn;
     sigemptyset(&signals);
     for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGUSR1}) {
         sigaddset(&signals, number);
     }
-    sigemptyset(&turn);
-    sigaddset(&turn, SIGUSR2);
-    ::sigprocmask(SIG_BLOCK, &signals, &before);
-    ::sigprocmask(SIG_BLOCK, &turn, nullptr);
+    sigset_t blocked = signals;
+    sigaddset(&blocked, SIGUSR2);
+    ::sigprocmask(SIG_BLOCK, &blocked, &before);
     return signals;
 }
 
@@ -86,8 +84,7 @@ class Supervisor {
     Supervisor(const System& system, const PciAddress& address, const RunOptions& options,
                const SupervisedDriver& driver)
         : system_(system), address_(address), options_(options), driver_(driver),
-          deadline_(options.deadline_ms), signals_(blocked_signals(old_mask_)),
-          events_(system, address, signals_) {
+          deadline_(options.deadline_ms), events_(system, address, blocked_signals(old_mask_)) {
         ::prctl(PR_SET_NAME, supervisor_name);
     }
 
@@ -261,9 +258,9 @@ class Supervisor {
         return system_.device(address_) / "udrv/violations";
     }
 
-    /// The program's file as it is now; returns only if that can not be executed.
-    void execute(char** argv) {
-        successor_.dismiss();
+    /// The program's file as it is now, with no child left; returns only if that can not be
+    /// executed.
+    void execute(char** argv) const {
         sigset_t mask;
         ::sigprocmask(SIG_SETMASK, &old_mask_, &mask);
         ::execv(program_.c_str(), argv);
@@ -278,8 +275,7 @@ class Supervisor {
     const SupervisedDriver& driver_;
     milliseconds deadline_;
     MemoryMap page_ = shared_page();
-    sigset_t old_mask_{};
-    sigset_t signals_; ///< blocked, but in a driver
+    sigset_t old_mask_{}; ///< a driver's
     DriverEvents events_;
     Successor successor_{[this] { prepare(); }, [this] { return serve(); }};
     Ending last_;                                           ///< while its `dying` is not 0

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The order matters: the limit that is raised while there still is the privilege to, then
+// The order matters: limits are lifted while there still is the privilege to, then comes
 // the user (which clears the capabilities of every thread there will be), then the threads,
 // the limits that count their stacks, and the filter, which allows none of the former.
 #include "libudrv/sandbox.hpp"
@@ -81,8 +81,18 @@ void check(int error, const char* what) {
     }
 }
 
+/// For whoever may not: it stays as it is.
+void lift_limit(__rlimit_resource resource, const char* what) {
+    const rlimit none{RLIM_INFINITY, RLIM_INFINITY};
+    check(::setrlimit(resource, &none) == 0 || errno == EPERM ? 0 : errno, what);
+}
+
+/// At most `value`: a limit that is lower already stays, since raising it is for root.
 void limit(__rlimit_resource resource, rlim_t value, const char* what) {
-    const rlimit both{value, value};
+    rlimit now{};
+    check(::getrlimit(resource, &now) == 0 ? 0 : errno, what);
+    const rlim_t lower = std::min(value, now.rlim_max);
+    const rlimit both{lower, lower};
     check(::setrlimit(resource, &both) == 0 ? 0 : errno, what);
 }
 
@@ -92,26 +102,21 @@ std::size_t address_space_bytes() {
     return pages * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
 }
 
-/// What needs the privilege. Without CAP_IPC_LOCK new memory has to stay below the limit, if all of
-/// it is locked; what is pinned for the device is charged to the same. Who may not raise the limit
-/// could not lock all memory either.
-void raise_limits() {
-    const std::size_t all = address_space_bytes() + sandbox_heap_bytes;
-    const rlimit locked{2 * all, 2 * all};
-    check(::setrlimit(RLIMIT_MEMLOCK, &locked) == 0 || errno == EPERM ? 0 : errno,
-          "limit locked memory");
+void lift_limits() {
+    // set_limits() says how much memory may be locked, when it is known.
+    lift_limit(RLIMIT_MEMLOCK, "lift the limit of locked memory");
     // No limit of processes: the filter refuses them, every driver is the same user, and
     // io_uring reads the signals in a thread of the kernel's, which would count.
-    const rlimit none{RLIM_INFINITY, RLIM_INFINITY};
-    check(::setrlimit(RLIMIT_NPROC, &none) == 0 || errno == EPERM ? 0 : errno,
-          "have no limit of processes");
+    lift_limit(RLIMIT_NPROC, "lift the limit of processes");
 }
 
 void set_limits() {
-    rlimit space{};
-    ::getrlimit(RLIMIT_AS, &space); // raising it is for root
-    limit(RLIMIT_AS, std::min<rlim_t>(address_space_bytes() + sandbox_heap_bytes, space.rlim_max),
-          "limit memory");
+    const std::size_t all = address_space_bytes() + sandbox_heap_bytes;
+    // Without CAP_IPC_LOCK new memory has to stay below the limit, if all of it is
+    // locked; what is pinned for the device is charged to the same. Who may not lift
+    // the limit could not lock all memory either.
+    limit(RLIMIT_MEMLOCK, 2 * all, "limit locked memory");
+    limit(RLIMIT_AS, all, "limit memory");
     limit(RLIMIT_CORE, 0, "do without core dumps");
 }
 
@@ -193,7 +198,7 @@ void close_inherited_files() {
 }
 
 void enter_sandbox(const std::function<void()>& start_threads) {
-    raise_limits();
+    lift_limits();
     drop_privileges();
     if (start_threads) {
         start_threads();

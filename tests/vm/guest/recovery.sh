@@ -21,6 +21,8 @@ ide=0000:00:01.1
 declare -A name=([$bdf]=e1000 [$ahci]=ahci [$ide]=ide)
 options=(--restart --deadline $deadline_ms --restart-limit 1000)
 
+locked() { sed -n 's/^VmLck:[ \t]*//p' "/proc/$1/status"; } # PID
+children() { same "$(ps -o comm= --ppid "${driver_pid[$1]}" | sort | xargs)" "$2"; } # BDF NAMES
 now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
 running() { same "$(attr state "$1")" running; }
 restarts() { grep -c 'starting it again' "/tmp/driver-$1.err"; }
@@ -155,11 +157,9 @@ kill_phase() {
         check_ge "${name[$dev]}: and why" "$(said $dev 'killed by SIGKILL')" "$kills"
         check_eq "${name[$dev]}: violations" "$(attr violations $dev)" 0
         # The driver, and who is to come after it.
-        children() { test "$(ps -o comm= --ppid "${driver_pid[$dev]}" | sort | xargs)" = "$1"; }
         check "${name[$dev]}: two children of its supervisor, no dead one" \
-            wait_for 20 children "udrv-${name[$dev]} udrv-successor"
-        locked_kib() { sed -n 's/^VmLck:[ \t]*//p' "/proc/$1/status"; }
-        echo "${name[$dev]}: locked memory of the driver: $(locked_kib "$(attr owner $dev)"), of its successor: $(locked_kib "$(pgrep -x udrv-successor -P "${driver_pid[$dev]}")")"
+            wait_for 20 children $dev "udrv-${name[$dev]} udrv-successor"
+        echo "${name[$dev]}: locked memory of the driver: $(locked "$(attr owner $dev)"), of its successor: $(locked "$(pgrep -x udrv-successor -P "${driver_pid[$dev]}")")"
     done
     check_eq 'interface: index, MTU, MAC, addresses, multicast, routes, qdisc, features' "$(interface)" "$wanted"
     check_quiet_kernel 'kills: no kernel message'
