@@ -19,10 +19,10 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#include "libudrv/device.hpp"
-#include "libudrv/dma_mapping.hpp"
+#include "libudrv/device/device.hpp"
+#include "libudrv/device/dma_mapping.hpp"
 #include "libudrv/error.hpp"
-#include "netloop/net_port.hpp"
+#include "libudrv/net/net_port.hpp"
 
 namespace {
 

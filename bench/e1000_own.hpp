@@ -18,8 +18,8 @@
 #include <unistd.h>
 
 #include "drivers/e1000/e1000.hpp"
-#include "libudrv/device.hpp"
-#include "libudrv/dma_mapping.hpp"
+#include "libudrv/device/device.hpp"
+#include "libudrv/device/dma_mapping.hpp"
 #include "libudrv/error.hpp"
 
 namespace udrv::bench {

@@ -10,9 +10,9 @@
 #include <benchmark/benchmark.h>
 #include <boost/lockfree/spsc_queue.hpp>
 
-#include "libudrv/barrier.hpp"
-#include "libudrv/ring.hpp"
-#include "netloop/udrv_net_abi.h"
+#include "libudrv/rings/barrier.hpp"
+#include "libudrv/rings/ring.hpp"
+#include <udrv/net.h>
 
 namespace {
 

@@ -19,7 +19,7 @@
 #include <linux/idr.h>
 #include <linux/scatterlist.h>
 
-#include "udrv_blk_abi.h"
+#include <udrv/blk.h>
 #include "udrv_ring.h"
 
 struct udrv_blk;

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "cli/system.hpp"
-#include "libudrv/pci_address.hpp"
+#include "libudrv/device/pci_address.hpp"
 
 namespace udrv::cli {
 

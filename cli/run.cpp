@@ -16,7 +16,7 @@
 #include "cli/status.hpp"
 #include "cli/supervisor.hpp"
 #include "libudrv/error.hpp"
-#include "libudrv/sandbox.hpp"
+#include "libudrv/process/sandbox.hpp"
 
 namespace udrv::cli {
 

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "cli/system.hpp"
-#include "libudrv/driver.hpp"
+#include "libudrv/process/driver.hpp"
 
 namespace udrv::cli {
 

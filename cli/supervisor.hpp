@@ -4,8 +4,8 @@
 #include <functional>
 
 #include "cli/system.hpp"
-#include "libudrv/driver.hpp"
-#include "libudrv/heartbeat.hpp"
+#include "libudrv/process/driver.hpp"
+#include "libudrv/process/heartbeat.hpp"
 
 namespace udrv::cli {
 

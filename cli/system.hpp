@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "libudrv/pci_address.hpp"
+#include "libudrv/device/pci_address.hpp"
 
 namespace udrv::cli {
 

@@ -2,7 +2,8 @@
 #
 # udrv_options: the warnings and flags of all user-space code.
 add_library(udrv_options INTERFACE)
-target_include_directories(udrv_options INTERFACE ${PROJECT_SOURCE_DIR})
+target_include_directories(udrv_options INTERFACE
+  ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/include)
 target_compile_features(udrv_options INTERFACE cxx_std_20)
 target_compile_options(udrv_options INTERFACE
   -Wall -Wextra -Wpedantic -Werror -Wconversion -Wsign-conversion -Wshadow

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
 // The table of drivers. A new chip: its folder defines `const Driver driver` in a
-// namespace of its name (libudrv/driver.hpp) and gets one line in CHIPS.
+// namespace of its name (libudrv/process/driver.hpp) and gets one line in CHIPS.
 #include <array>
 
-#include "libudrv/driver.hpp"
+#include "libudrv/process/driver.hpp"
 
 // clang-format off
 #define CHIPS(X) \

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Interrupts as files: /proc/irq/<n>/irq, and the same file from
- * UDRV_IOC_IRQ_OPEN. See udrv_abi.h for what read, write and poll do.
+ * UDRV_IOC_IRQ_OPEN. See udrv/udrv.h for what read, write and poll do.
  *
  * The handler masks, counts and wakes. The interrupt stays masked until the
  * reader comes back, so that a storm costs one handler a read at most. INTx is

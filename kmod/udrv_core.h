@@ -53,7 +53,7 @@
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
-#include "udrv_abi.h"
+#include <udrv/udrv.h>
 #include "udrv_compat.h"
 
 struct udrv_port;

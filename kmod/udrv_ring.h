@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * udrv_ring.h - the kernel's end of a shared ring (udrv_abi.h). The driver can
+ * udrv_ring.h - the kernel's end of a shared ring (udrv/udrv.h). The driver can
  * write all of the ring at any time, so our own index is the truth, the other
  * side's is checked against it, and entries are copied once.
  */

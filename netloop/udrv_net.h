@@ -28,7 +28,7 @@
 #include <net/ip6_checksum.h>
 #include <net/tcp.h>
 
-#include "udrv_net_abi.h"
+#include <udrv/net.h>
 #include "udrv_ring.h"
 
 #define UDRV_NET_COPYBREAK	256	/* shorter packets are copied, their page stays */

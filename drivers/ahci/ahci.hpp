@@ -18,12 +18,12 @@
 #include <string>
 #include <vector>
 
-#include "blkloop/blk_chip.hpp"
+#include "libudrv/blk/blk_chip.hpp"
 #include "drivers/ahci/ahci_registers.hpp"
 #include "drivers/ahci/port.hpp"
-#include "kmod/udrv_abi.h"
-#include "libudrv/dma.hpp"
-#include "libudrv/registers.hpp"
+#include <udrv/udrv.h>
+#include "libudrv/device/dma.hpp"
+#include "libudrv/device/registers.hpp"
 
 namespace udrv::ahci {
 

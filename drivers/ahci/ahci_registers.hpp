@@ -12,7 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "libudrv/registers.hpp"
+#include "libudrv/device/registers.hpp"
 
 namespace udrv::ahci {
 

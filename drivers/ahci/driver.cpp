@@ -5,12 +5,12 @@
 
 #include <spdlog/spdlog.h>
 
-#include "blkloop/blk_serve.hpp"
-#include "blkloop/kept_disks.hpp"
+#include "libudrv/blk/blk_serve.hpp"
+#include "libudrv/blk/kept_disks.hpp"
 #include "drivers/ahci/ahci.hpp"
-#include "libudrv/driver.hpp"
+#include "libudrv/process/driver.hpp"
 #include "libudrv/error.hpp"
-#include "libudrv/memory_lock.hpp"
+#include "libudrv/process/memory_lock.hpp"
 
 namespace udrv::ahci {
 

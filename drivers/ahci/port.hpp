@@ -16,11 +16,11 @@
 #include <span>
 #include <string>
 
-#include "blkloop/blk_chip.hpp"
+#include "libudrv/blk/blk_chip.hpp"
 #include "drivers/ahci/ahci_registers.hpp"
 #include "drivers/ahci/fis.hpp"
 #include "drivers/ata/identify.hpp"
-#include "libudrv/dma.hpp"
+#include "libudrv/device/dma.hpp"
 
 namespace udrv::ahci {
 

@@ -8,7 +8,7 @@
 #include <span>
 #include <string>
 
-#include "blkloop/udrv_blk_abi.h"
+#include <udrv/blk.h>
 
 namespace udrv::ata {
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
 // `udrv run e1000`: from a bound device to a served network interface.
-#include "libudrv/driver.hpp"
+#include "libudrv/process/driver.hpp"
 #include "drivers/e1000/e1000.hpp"
-#include "netloop/net_serve.hpp"
+#include "libudrv/net/net_serve.hpp"
 
 namespace udrv::e1000 {
 

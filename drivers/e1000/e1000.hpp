@@ -16,10 +16,10 @@
 #include <vector>
 
 #include "drivers/e1000/e1000_registers.hpp"
-#include "kmod/udrv_abi.h"
-#include "libudrv/dma.hpp"
-#include "libudrv/registers.hpp"
-#include "netloop/net_chip.hpp"
+#include <udrv/udrv.h>
+#include "libudrv/device/dma.hpp"
+#include "libudrv/device/registers.hpp"
+#include "libudrv/net/net_chip.hpp"
 
 namespace udrv::e1000 {
 

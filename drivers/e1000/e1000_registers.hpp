@@ -10,7 +10,7 @@
 
 #include <cstdint>
 
-#include "libudrv/registers.hpp"
+#include "libudrv/device/registers.hpp"
 
 namespace udrv::e1000 {
 

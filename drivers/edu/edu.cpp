@@ -22,10 +22,10 @@
 #include <fmt/format.h>
 #include <poll.h>
 
-#include "libudrv/dma_mapping.hpp"
-#include "libudrv/driver.hpp"
+#include "libudrv/device/dma_mapping.hpp"
+#include "libudrv/process/driver.hpp"
 #include "libudrv/error.hpp"
-#include "libudrv/sandbox.hpp"
+#include "libudrv/process/sandbox.hpp"
 
 namespace udrv::edu {
 

@@ -16,12 +16,12 @@
 #include <string>
 #include <vector>
 
-#include "blkloop/blk_chip.hpp"
+#include "libudrv/blk/blk_chip.hpp"
 #include "drivers/ata/ata_commands.hpp"
 #include "drivers/ide/ide_command.hpp"
 #include "drivers/ide/ide_registers.hpp"
-#include "libudrv/dma.hpp"
-#include "libudrv/registers.hpp"
+#include "libudrv/device/dma.hpp"
+#include "libudrv/device/registers.hpp"
 
 namespace udrv::ide {
 

@@ -2,7 +2,7 @@
 //
 // `udrv run ide`: from a bound device to served disks.
 //
-// The registers are I/O ports, reached by IN and OUT (libudrv/port_io.hpp): the right to
+// The registers are I/O ports, reached by IN and OUT (libudrv/device/port_io.hpp): the right to
 // them is taken here, on the data thread, while there still are privileges.
 #include <cerrno>
 #include <cstdint>
@@ -11,12 +11,12 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
-#include "blkloop/blk_serve.hpp"
+#include "libudrv/blk/blk_serve.hpp"
 #include "drivers/ide/ide.hpp"
-#include "libudrv/driver.hpp"
+#include "libudrv/process/driver.hpp"
 #include "libudrv/error.hpp"
-#include "libudrv/memory_lock.hpp"
-#include "libudrv/port_io.hpp"
+#include "libudrv/process/memory_lock.hpp"
+#include "libudrv/device/port_io.hpp"
 
 namespace udrv::ide {
 

@@ -15,9 +15,9 @@
 #include <string>
 #include <vector>
 
-#include "blkloop/blk_chip.hpp"
+#include "libudrv/blk/blk_chip.hpp"
 #include "drivers/ide/channel.hpp"
-#include "libudrv/dma.hpp"
+#include "libudrv/device/dma.hpp"
 
 namespace udrv::ide {
 

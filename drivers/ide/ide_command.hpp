@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <span>
 
-#include "blkloop/udrv_blk_abi.h"
+#include <udrv/blk.h>
 #include "drivers/ata/identify.hpp"
 #include "drivers/ide/ide_registers.hpp"
 

@@ -15,7 +15,7 @@
 
 #include <cstdint>
 
-#include "libudrv/registers.hpp"
+#include "libudrv/device/registers.hpp"
 
 namespace udrv::ide {
 

@@ -16,6 +16,8 @@ for headers in "/lib/modules/$release/build" "/usr/src/linux-headers-$release"; 
     [ ! -e "$headers/Makefile" ] || break
 done
 rm -rf "$folder"
+mkdir -p "$folder/include/udrv"
+cp include/udrv/*.h "$folder/include/udrv/"
 folders=''
 for name in kmod netloop blkloop; do
     [ -e "$name/Kbuild" ] || continue

@@ -19,7 +19,7 @@ for file in "${files[@]}"; do
     [ -f "$file" ] || continue # deleted, not committed yet
     case $file in
     *.md | LICENSES/* | LICENSE* | COPYING* | .gitignore | *.json | *.png | *.svg) wanted='' ;;
-    *_abi.h) wanted='GPL-2.0-only WITH Linux-syscall-note' ;;
+    include/udrv/*.h) wanted='GPL-2.0-only WITH Linux-syscall-note' ;;
     kmod/*.[ch] | netloop/*.[ch] | blkloop/*.[ch] | kmod/Kbuild | netloop/Kbuild | blkloop/Kbuild)
         wanted='GPL-2.0-only' ;;
     *) wanted=MIT ;;

@@ -5,8 +5,8 @@
 
 #include <gtest/gtest.h>
 
-#include "kmod/udrv_abi.h"
-#include "netloop/udrv_net_abi.h"
+#include <udrv/udrv.h>
+#include <udrv/net.h>
 
 namespace {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "blkloop/blk_service.hpp"
+#include "libudrv/blk/blk_service.hpp"
 
 #include <thread>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // The loop on pipes that carry struct udrv_irq_events, in place of IRQ files.
-#include "libudrv/event_loop.hpp"
+#include "libudrv/loop/event_loop.hpp"
 
 #include <array>
 #include <cerrno>
@@ -18,8 +18,8 @@
 #include <unistd.h>
 
 #include "libudrv/error.hpp"
-#include "libudrv/helper_thread.hpp"
-#include "libudrv/waiter.hpp"
+#include "libudrv/process/helper_thread.hpp"
+#include "libudrv/loop/waiter.hpp"
 
 namespace udrv {
 namespace {

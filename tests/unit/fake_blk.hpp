@@ -12,8 +12,8 @@
 
 #include <fmt/format.h>
 
-#include "blkloop/blk_chip.hpp"
-#include "blkloop/blk_port.hpp"
+#include "libudrv/blk/blk_chip.hpp"
+#include "libudrv/blk/blk_port.hpp"
 
 namespace udrv::test {
 

@@ -19,8 +19,8 @@
 
 #include <gtest/gtest.h>
 
-#include "libudrv/dma.hpp"
-#include "libudrv/registers.hpp"
+#include "libudrv/device/dma.hpp"
+#include "libudrv/device/registers.hpp"
 
 namespace udrv::test {
 

@@ -16,7 +16,7 @@
 
 #include <gtest/gtest.h>
 
-#include "libudrv/registers.hpp"
+#include "libudrv/device/registers.hpp"
 #include "tests/unit/fake_ide_drive.hpp"
 
 namespace udrv::test {

@@ -17,7 +17,7 @@
 
 #include <gtest/gtest.h>
 
-#include "libudrv/dma.hpp"
+#include "libudrv/device/dma.hpp"
 
 namespace udrv::test {
 

@@ -11,8 +11,8 @@
 #include <memory>
 #include <vector>
 
-#include "libudrv/state_page.hpp"
-#include "netloop/net_port.hpp"
+#include "libudrv/rings/state_page.hpp"
+#include "libudrv/net/net_port.hpp"
 
 namespace udrv::test {
 

@@ -9,7 +9,7 @@
 #include <optional>
 #include <semaphore>
 
-#include "libudrv/waiter.hpp"
+#include "libudrv/loop/waiter.hpp"
 
 namespace udrv::test {
 

@@ -9,7 +9,7 @@
 
 #include <gtest/gtest.h>
 
-#include "libudrv/hold_off.hpp"
+#include "libudrv/loop/hold_off.hpp"
 
 namespace udrv {
 namespace {

@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include "blkloop/kept_disks.hpp"
+#include "libudrv/blk/kept_disks.hpp"
 
 namespace udrv::test {
 

@@ -2,7 +2,7 @@
 //
 // A producer and a consumer that sleeps, with a semaphore for the doorbell: a lost
 // wakeup shows as a timeout.
-#include "libudrv/need_wakeup.hpp"
+#include "libudrv/rings/need_wakeup.hpp"
 
 #include <semaphore>
 #include <thread>

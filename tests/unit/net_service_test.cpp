@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "netloop/net_service.hpp"
+#include "libudrv/net/net_service.hpp"
 
 #include <thread>
 

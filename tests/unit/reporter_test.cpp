@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "libudrv/reporter.hpp"
+#include "libudrv/process/reporter.hpp"
 
 #include <cstdio>
 #include <filesystem>

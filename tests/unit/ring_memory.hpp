@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "libudrv/ring.hpp"
+#include "libudrv/rings/ring.hpp"
 
 namespace udrv::test {
 

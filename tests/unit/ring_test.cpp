@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "libudrv/ring.hpp"
+#include "libudrv/rings/ring.hpp"
 
 #include <array>
 #include <deque>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "libudrv/sandbox.hpp"
+#include "libudrv/process/sandbox.hpp"
 
 #include <atomic>
 #include <cerrno>
@@ -21,7 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "kmod/udrv_abi.h"
+#include <udrv/udrv.h>
 
 namespace udrv {
 namespace {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-#include "libudrv/state_page.hpp"
+#include "libudrv/rings/state_page.hpp"
 
 #include <atomic>
 #include <thread>
 
 #include <gtest/gtest.h>
 
-#include "netloop/udrv_net_abi.h"
+#include <udrv/net.h>
 
 namespace udrv {
 namespace {

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# The core on QEMU's teaching device: every promise of udrv_abi.h that needs no
+# The core on QEMU's teaching device: every promise of udrv/udrv.h that needs no
 # port. Its own lines come from tests/vm/helpers/core_probe.cpp.
 . tests/vm/guest/lib.sh
 bdf=0000:00:14.0

@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 
 #include "hostile.hpp"
-#include "libudrv/dma_mapping.hpp"
+#include "libudrv/device/dma_mapping.hpp"
 #include "libudrv/error.hpp"
 
 namespace {

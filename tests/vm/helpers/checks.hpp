@@ -11,7 +11,7 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 
-#include "libudrv/device.hpp"
+#include "libudrv/device/device.hpp"
 
 namespace checks {
 

@@ -33,7 +33,7 @@
 #include <unistd.h>
 
 #include "checks.hpp"
-#include "libudrv/device.hpp"
+#include "libudrv/device/device.hpp"
 #include "libudrv/error.hpp"
 
 namespace {

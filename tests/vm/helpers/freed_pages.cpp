@@ -22,7 +22,7 @@
 #include <sys/socket.h>
 
 #include "hostile_e1000.hpp"
-#include "libudrv/dma_mapping.hpp"
+#include "libudrv/device/dma_mapping.hpp"
 #include "libudrv/error.hpp"
 
 namespace {

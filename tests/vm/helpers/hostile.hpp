@@ -25,9 +25,9 @@
 #include <unistd.h>
 
 #include "checks.hpp"
-#include "kmod/udrv_abi.h"
-#include "libudrv/device.hpp"
-#include "libudrv/irq.hpp"
+#include <udrv/udrv.h>
+#include "libudrv/device/device.hpp"
+#include "libudrv/device/irq.hpp"
 
 namespace hostile {
 

@@ -5,7 +5,7 @@
 
 #include <memory>
 
-#include "blkloop/udrv_blk_abi.h"
+#include <udrv/blk.h>
 #include "hostile.hpp"
 
 namespace hostile {

@@ -16,7 +16,7 @@
 #include "drivers/e1000/e1000.hpp"
 #include "hostile.hpp"
 #include "libudrv/error.hpp"
-#include "netloop/net_service.hpp"
+#include "libudrv/net/net_service.hpp"
 
 namespace {
 

@@ -8,7 +8,7 @@
 #include <sys/ioctl.h>
 
 #include "hostile.hpp"
-#include "netloop/udrv_net_abi.h"
+#include <udrv/net.h>
 
 namespace hostile {
 

@@ -21,7 +21,7 @@
 #include <sys/wait.h>
 
 #include "hostile_e1000.hpp"
-#include "libudrv/dma_mapping.hpp"
+#include "libudrv/device/dma_mapping.hpp"
 #include "libudrv/error.hpp"
 
 namespace {

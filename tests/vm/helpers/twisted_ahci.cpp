@@ -16,10 +16,10 @@
 
 #include <fmt/format.h>
 
-#include "blkloop/blk_serve.hpp"
+#include "libudrv/blk/blk_serve.hpp"
 #include "drivers/ahci/ahci.hpp"
 #include "libudrv/error.hpp"
-#include "libudrv/memory_lock.hpp"
+#include "libudrv/process/memory_lock.hpp"
 
 namespace {
 

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+//
+// What a disk controller driver is: the same functions in every folder. The
+// service loop (blk_service.hpp) moves requests between these and the rings of
+// BlkPort.
+#pragma once
+
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include <udrv/blk.h>
+
+namespace udrv {
+
+/// A request on its way to the chip. The slot stays valid until the request is
+/// completed; its segments follow it, see segments().
+struct BlkSubmission {
+    std::uint32_t tag = 0;        ///< 0 to the disk's depth - 1
+    std::uint32_t generation = 0; ///< goes back with the completion
+    const udrv_blk_request* request = nullptr;
+};
+
+/// The segments of a request, in the slot behind it.
+[[nodiscard]] inline std::span<const udrv_blk_segment> segments(const udrv_blk_request& request) {
+    return {reinterpret_cast<const udrv_blk_segment*>(&request + 1), request.nr_segments};
+}
+
+/// A request that the chip is done with.
+struct BlkCompletion {
+    std::uint32_t disk = 0; ///< index in disks()
+    std::uint32_t tag = 0;
+    std::uint32_t generation = 0;
+    std::uint32_t status = UDRV_BLK_OK; ///< UDRV_BLK_OK, UDRV_BLK_IOERR, ...
+};
+
+using BlkClock = std::chrono::steady_clock;
+
+/// What a person should hear of, all since the start.
+struct BlkTroubles {
+    std::uint64_t timeouts = 0; ///< commands that did not end in time
+    std::uint64_t resets = 0;   ///< of a port or channel, to get it going again
+};
+
+/// Order of the calls: construct (resets the controller, finds and identifies
+/// the disks; throws std::system_error if the controller does not answer), then
+/// the data path from one thread, stop() at the end. No function of the data path
+/// allocates, throws or blocks; waits for the hardware that take long (resets
+/// during error recovery) are steps of a state machine driven by tick(). Optional:
+/// `BlkTroubles troubles() const`, which the service loop looks at after tick().
+template <typename C>
+concept BlkChip = requires(C chip, const C const_chip, std::uint32_t disk,
+                           std::span<const BlkSubmission> submissions,
+                           std::span<BlkCompletion> completions, BlkClock::time_point now) {
+    // reap() without interrupt() before it may find something.
+    { C::completes_in_memory } -> std::convertible_to<bool>;
+    // What was found; constant after construction, in the order of their units.
+    // The out fields are zero. Empty: no disk.
+    { const_chip.disks() } -> std::same_as<std::span<const udrv_blk_disk>>;
+    // Reads and clears the controller's interrupt cause. False: not its interrupt.
+    { chip.interrupt() } -> std::same_as<bool>;
+    // Requests to the chip, one doorbell write a call where the chip allows it.
+    // Takes all of them, since there are no more than tags; what can not start
+    // yet (a flush behind queued commands, the other drive of a channel) waits
+    // inside.
+    {chip.submit(disk, submissions)};
+    // Requests that are done, from all disks. Returns how many it wrote.
+    { chip.reap(completions) } -> std::same_as<std::size_t>;
+    // Time passes: command timeouts, steps of error recovery. Returns when it
+    // wants to be called next; time_point::max() if nothing is under way.
+    { chip.tick(now) } -> std::same_as<BlkClock::time_point>;
+    // Quiet: no command under way, no interrupt. What was not completed is the
+    // kernel's to give to the next driver.
+    {chip.stop()};
+};
+
+} // namespace udrv

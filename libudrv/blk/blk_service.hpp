@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+//
+// BlkService: the loop of every disk driver. It moves requests between a chip
+// (blk_chip.hpp) and the rings of a port (blk_port.hpp), and drives the chip's clock.
+// When it sleeps, and why no wakeup is lost, is in libudrv/loop/service_loop.hpp; what a
+// disk adds:
+//  - The kernel has no poll loop of its own for disks, it always wants to be woken
+//    (need_wakeup.kernel stays 1). So completions reach their waiters when the loop
+//    enters the kernel, and it never sleeps on them.
+//  - Time-outs and steps of error recovery: chip.tick() says when it wants to be
+//    called again, and the sleep lasts no longer. It is called before the last look
+//    at the rings, since it may complete requests, and after whatever was submitted,
+//    since submitting made that last look a pass with work, after which the loop
+//    comes here once more before it sleeps.
+//  - Several interrupts (an IDE controller's two channels): the waiter waits for all
+//    of them, and the chip finds out whose it was.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "libudrv/blk/blk_chip.hpp"
+#include "libudrv/blk/blk_port.hpp"
+#include "libudrv/loop/service_loop.hpp"
+
+namespace udrv {
+
+template <BlkChip C>
+class BlkService : public ServiceLoop<BlkService<C>> {
+    using Loop = ServiceLoop<BlkService<C>>;
+    using Loop::batch;
+    using Loop::counters_;
+
+  public:
+    using typename Loop::Milliseconds;
+
+    /// Nothing is owned; everything outlives the service. `cpus` is what the
+    /// process may run on: with one, it never polls.
+    BlkService(C& chip, BlkPort& port, Waiter& waiter, Reporter& reporter, unsigned cpus)
+        : Loop(waiter, reporter, cpus, port.sleep, port.kernel, true), chip_(chip), port_(port) {}
+
+    /// One bounded look at everything; true if anything moved. Returning what is
+    /// done goes first: it makes the room that the rest needs.
+    bool pass() {
+        ++counters_.passes;
+        std::uint32_t moved = reap();
+        for (std::uint32_t disk = 0; disk < port_.queues.size(); ++disk) {
+            moved += submit(disk);
+        }
+        counters_.idle_passes += moved == 0 ? 1 : 0;
+        return moved != 0;
+    }
+
+  private:
+    friend Loop;
+
+    /// The chip -> completion rings.
+    std::uint32_t reap() {
+        const std::size_t count = chip_.reap(done_);
+        for (std::size_t n = 0; n < count;) {
+            n += complete(std::span(done_.data() + n, count - n));
+        }
+        if (count != 0) {
+            this->produced_awaited(static_cast<std::uint32_t>(count));
+        }
+        return static_cast<std::uint32_t>(count);
+    }
+
+    /// The first of `done` and all that follow of the same disk, with one write of the
+    /// ring's index; returns how many. The ring has an entry for each tag: it is not
+    /// full.
+    std::size_t complete(std::span<const BlkCompletion> done) {
+        const std::uint32_t disk = done.front().disk;
+        std::size_t count = 0;
+        for (; count < done.size() && done[count].disk == disk; ++count) {
+            const BlkCompletion& one = done[count];
+            entries_[count] = {one.tag, one.generation, one.status, 0};
+            counters_.failures += one.status != UDRV_BLK_OK ? 1 : 0;
+        }
+        const std::uint32_t pushed = port_.queues[disk].completion.push(
+            std::span<const udrv_blk_completion>(entries_.data(), count));
+        assert(pushed == count);
+        counters_.completions += pushed;
+        return count;
+    }
+
+    /// A submission ring -> the chip.
+    std::uint32_t submit(std::uint32_t disk) {
+        BlkQueue& queue = port_.queues[disk];
+        const auto entries = queue.submission.peek(batch); // in one piece: the rest next time
+        if (entries.empty()) {
+            return 0;
+        }
+        std::size_t count = 0;
+        for (const udrv_blk_submission& entry : entries) {
+            if (entry.tag < queue.depth) { // a slot that is there
+                requests_[count++] = {entry.tag, entry.generation, queue.slot(entry.tag)};
+            }
+        }
+        const auto taken = static_cast<std::uint32_t>(entries.size());
+        chip_.submit(disk, std::span<const BlkSubmission>(requests_.data(), count));
+        queue.submission.release(taken);
+        counters_.requests += count;
+        return taken;
+    }
+
+    [[nodiscard]] std::uint32_t offered() {
+        std::uint32_t count = 0;
+        for (BlkQueue& queue : port_.queues) {
+            count += queue.submission.available(queue.depth);
+        }
+        return count;
+    }
+
+    /// A disk that is read one block at a time is never busy, and each sleep costs it
+    /// two wakeups. Polling finds the next request; the end of one that is under way
+    /// only where the chip writes it to memory.
+    [[nodiscard]] bool worth_polling() const {
+        return C::completes_in_memory || counters_.requests == counters_.completions;
+    }
+
+    /// All there is, is in the rings.
+    [[nodiscard]] static bool changed() { return false; }
+    static void refresh() {}
+
+    [[nodiscard]] std::optional<Milliseconds> timeout() {
+        const BlkClock::time_point now = BlkClock::now();
+        const BlkClock::time_point next = tick(now);
+        if (next == BlkClock::time_point::max()) {
+            return std::nullopt;
+        }
+        return std::max(Milliseconds{0}, std::chrono::ceil<Milliseconds>(next - now));
+    }
+
+    void entered(bool interrupted) {
+        if (interrupted) {
+            (void)chip_.interrupt();
+        }
+        // A disk that keeps the loop busy must not hold up another one's recovery:
+        // the loop comes here several times a second even then.
+        (void)tick(BlkClock::now());
+    }
+
+    /// The chip's clock, and a line for people when it had to give up a command.
+    BlkClock::time_point tick(BlkClock::time_point now) {
+        const BlkClock::time_point next = chip_.tick(now);
+        if constexpr (requires { chip_.troubles(); }) {
+            const BlkTroubles troubles = chip_.troubles();
+            if (troubles.timeouts != seen_.timeouts) {
+                this->reporter_.log(spdlog::level::warn,
+                                    "commands that timed out: {}, resets: {} so far",
+                                    troubles.timeouts, troubles.resets);
+            }
+            seen_ = troubles;
+        }
+        return next;
+    }
+
+    void stop() { chip_.stop(); }
+
+    C& chip_;
+    BlkPort& port_;
+    BlkTroubles seen_;
+    std::array<BlkCompletion, batch> done_{};
+    std::array<udrv_blk_completion, batch> entries_{};
+    std::array<BlkSubmission, batch> requests_{};
+};
+
+} // namespace udrv

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+//
+// What a network chip driver is: the same functions in every folder. The service
+// loop (net_service.hpp) moves entries between these and the rings of NetPort.
+#pragma once
+
+#include <array>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include <udrv/net.h>
+
+namespace udrv {
+
+using MacAddress = std::array<std::uint8_t, 6>;
+
+struct NetLink {
+    bool up = false;
+    bool full_duplex = false;
+    std::uint32_t speed_mbps = 0;
+    friend bool operator==(const NetLink&, const NetLink&) = default;
+};
+
+/// What the chip offers; constant after construction.
+struct NetCapabilities {
+    MacAddress mac{};
+    std::uint32_t tx_depth = 0;        ///< segments the chip can hold, a power of two
+    std::uint32_t rx_depth = 0;        ///< buffers the chip can hold, a power of two
+    std::uint32_t rx_buf_bytes = 0;    ///< size of one receive buffer
+    std::uint32_t tx_max_segments = 0; ///< of one packet
+    std::uint32_t max_mtu = 0;
+    std::uint32_t features = 0; ///< UDRV_NET_F_*
+};
+
+/// Why the chip interrupted, in the terms of the service loop.
+struct NetCause {
+    bool data = false; ///< look at the receive and transmit rings
+    bool link = false; ///< look at the link
+};
+
+/// Order of the calls: construct (resets the chip and leaves it quiet), apply()
+/// with each new desired state (starts and stops the chip), then the data path
+/// from one thread, stop() at the end. No function of the data path allocates,
+/// throws or blocks. Buffers stay provided across a stop and a start: the chip
+/// class keeps them and posts them again.
+template <typename C>
+concept NetChip = requires(C chip, const C const_chip, const udrv_net_desired& desired,
+                           std::span<const udrv_net_fill> fill, std::span<udrv_net_rx> rx,
+                           std::span<const udrv_net_tx> tx,
+                           std::span<udrv_net_completion> completion,
+                           std::span<std::uint64_t> stats,
+                           std::span<udrv_net_register> registers) {
+    { const_chip.capabilities() } -> std::same_as<const NetCapabilities&>;
+    // Makes the chip agree with what the administrator wants; idempotent.
+    {chip.apply(desired)};
+    // Reads and clears the chip's interrupt cause.
+    { chip.interrupt() } -> std::same_as<NetCause>;
+    // Empty buffers to the chip, one tail write a call. Returns how many it took.
+    { chip.rx_provide(fill) } -> std::same_as<std::size_t>;
+    // Received buffers from the chip, in order. Returns how many it wrote to `rx`.
+    { chip.rx_return(rx) } -> std::same_as<std::size_t>;
+    // Whole packets to the chip, one tail write a call. Returns how many segments it took.
+    { chip.tx_provide(tx) } -> std::same_as<std::size_t>;
+    // Packets the chip is done with. Returns how many it wrote to `completion`.
+    { chip.tx_return(completion) } -> std::same_as<std::size_t>;
+    // Nothing moved, and the driver goes to sleep: what is under way has to interrupt.
+    {chip.arm()};
+    { chip.link() } -> std::same_as<NetLink>;
+    // Names are constant; read_stats adds up what the chip counted since the last call.
+    { C::stat_names() } -> std::convertible_to<std::span<const std::string_view>>;
+    {chip.read_stats(stats)};
+    // For `ethtool -d`: as many of them as there is room for, none whose reading changes it.
+    {chip.read_registers(registers)};
+    {chip.stop()};
+};
+
+} // namespace udrv
