@@ -7,6 +7,10 @@
 # What the guest needs before it can see the host's root.
 kernel_boot_modules=(virtio_pci 9pnet_virtio 9p overlay virtio_console)
 
+# Where the newest kernel is looked for: the next release's backports, at this machine's
+# own package source.
+kernel_newest_suite=trixie-backports
+
 # Raised whenever what a cached kernel consists of changes.
 kernel_layout=1
 
@@ -22,8 +26,9 @@ kernel_default() {
     printf '%s\n' "${version#linux-headers-}"
 }
 
-# kernel_resolve [VERSION]: a whole version as it is; the newest of a series; `debug`;
-# or, without one, the default. What the cache has goes before what is newer.
+# kernel_resolve [VERSION]: a whole version as it is; the newest of a series; `newest`
+# (of kernel_newest_suite); `debug`; or, without one, the default. What the cache has
+# goes before what is newer.
 kernel_resolve() {
     local version found
     case ${1:-} in
@@ -31,13 +36,18 @@ kernel_resolve() {
     *-amd64 | debug-*) printf '%s\n' "$1"; return ;;
     debug) kernel_debug_name; return ;;
     esac
-    version=${1//./\\.}
-    found=$(find "$UDRV_CACHE/kernels" -mindepth 1 -maxdepth 1 -printf '%f\n' 2>/dev/null |
-        grep -E "^$version[.-].*-amd64$" | sort -V | tail -n 1) || true
+    version=${1//./\\.}[.-]
+    [ "$1" != newest ] || version='[0-9].*\+deb13'
+    found=$(find "$UDRV_CACHE"/{kernels,headers} -mindepth 1 -maxdepth 1 -printf '%f\n' 2>/dev/null |
+        grep -E "^$version.*-amd64$" | sort -V | tail -n 1) || true
     if [ -z "$found" ]; then
         local -a apt_opts=()
-        kernel_use_backports
-        found=$(apt-cache "${apt_opts[@]}" search --names-only "^linux-headers-$version[.-]" |
+        if [ "$1" = newest ]; then
+            kernel_use_suite "$kernel_newest_suite" || die "cannot read the package lists of $kernel_newest_suite"
+        else
+            kernel_use_backports || true
+        fi
+        found=$(apt-cache "${apt_opts[@]}" search --names-only "^linux-headers-$version" |
             awk '{ print $1 }' | grep -E -- '-[0-9.+~a-z]*-amd64$' |
             grep -vE -- '-(cloud|rt)-amd64$' | sort -V | tail -n 1) || true
         found=${found#linux-headers-}
@@ -53,13 +63,14 @@ kernel_unpacked() {
     dir=$UDRV_CACHE/$name/$version
     if [ "$(cat "$dir/layout" 2>/dev/null)" != "$kernel_layout" ]; then
         mkdir -p "$UDRV_CACHE/$name"
-        # Two runs may want it at the same time; the second finds it ready.
-        exec 8>"$UDRV_CACHE/$name/.lock"
+        # Two runs may want it at the same time; the second finds it ready. A lock for
+        # each version: a debug kernel takes long, and the others need not wait for it.
+        exec 8>"$UDRV_CACHE/$name/.lock-$version"
         flock 8
         if [ "$(cat "$dir/layout" 2>/dev/null)" != "$kernel_layout" ]; then
             say "preparing $name/$version (once)"
-            rm -rf "$UDRV_CACHE/$name"/.new.*
-            tmp=$(mktemp -d "$UDRV_CACHE/$name/.new.XXXXXX")
+            rm -rf "$UDRV_CACHE/$name/.making-$version".*
+            tmp=$(mktemp -d "$UDRV_CACHE/$name/.making-$version.XXXXXX")
             # In the background, because bash ignores set -e inside a condition.
             "$builder" "$version" "$tmp" "$dir" >&2 8>&- &
             if ! wait $!; then
@@ -101,40 +112,53 @@ kernel_headers() {
     fi
 }
 
-# kernel_use_backports: sets apt_opts to a private configuration that has only the
-# backports of this machine's own Debian source, and leaves the system's as it is.
-kernel_use_backports() {
-    local apt=$UDRV_CACHE/apt codename uri
-    local key=/usr/share/keyrings/debian-archive-keyring.gpg
+# debian_source: the address of the package source that this machine has Debian from.
+debian_source() {
+    local codename
     # shellcheck disable=SC1091
     codename=$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-}")
     # shellcheck disable=SC2016 # the $ are apt's
-    uri=$(apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' \
+    apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' \
         'Created-By: Packages' 2>/dev/null |
-        awk -v r="$codename" '$1 == r && $2 == "main" { print $3; exit }') || true
+        awk -v r="$codename" '$1 == r && $2 == "main" { print $3; exit }'
+}
+debian_keys=/usr/share/keyrings/debian-archive-keyring.gpg
+
+# kernel_use_suite SUITE: sets apt_opts to a private configuration that has only this
+# suite of this machine's own Debian source, and leaves the system's as it is.
+kernel_use_suite() {
+    local apt=$UDRV_CACHE/apt/$1 uri key=''
+    uri=$(debian_source) || true
     [ -n "$uri" ] || return 1
     mkdir -p "$apt/lists/partial" "$apt/parts"
-    [ -e "$key" ] && key=" [signed-by=$key]" || key=''
-    echo "deb$key $uri $codename-backports main" >"$apt/sources.list"
+    [ ! -e "$debian_keys" ] || key=" [signed-by=$debian_keys]"
+    echo "deb$key $uri $1 main" >"$apt/sources.list"
+    # The last two: the system's own are of other lists, and need not be made anew.
     apt_opts=(-o "Dir::Etc::sourcelist=$apt/sources.list" -o "Dir::Etc::sourceparts=$apt/parts"
-        -o "Dir::State::lists=$apt/lists" -o Debug::NoLocking=1)
+        -o "Dir::State::lists=$apt/lists" -o Debug::NoLocking=1
+        -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=)
     apt-get -q "${apt_opts[@]}" update >"$apt/log" 2>&1 || { cat "$apt/log" >&2; return 1; }
+}
+kernel_use_backports() {
+    # shellcheck disable=SC1091
+    kernel_use_suite "$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-}")-backports"
 }
 
 # kernel_fetch DIR PACKAGES...: unpacks them into DIR/root. Each PACKAGES is a list
 # in one word, and the first list that is there wins: what a kernel's packages are
-# called has changed. Looked for in the system's sources as they are, then with
-# fresh lists, then in backports.
+# called has changed. Looked for in the system's sources as they are, then in
+# backports, where the newest kernel is, and in the system's with fresh lists.
 kernel_fetch() {
     local dir=$1 attempt list package
     local -a apt_opts=() packages
     shift
     mkdir "$dir/pkg"
     cd "$dir/pkg" || return
-    for attempt in system backports update; do
+    for attempt in system backports newest update; do
         case $attempt in
         system) ;;
         backports) kernel_use_backports || continue ;;
+        newest) kernel_use_suite "$kernel_newest_suite" || continue ;;
         update)
             [ "$(id -u)" = 0 ] || break
             apt_opts=()
@@ -161,16 +185,25 @@ kernel_fetch() {
 
 kernel_build() {
     local version=$1 dir=$2 image
-    kernel_fetch "$dir" "linux-image-$version" "linux-image-$version-unsigned"
+    # Since 7.1 a kernel is three packages, and all of it is below /usr/lib/modules.
+    kernel_fetch "$dir" "linux-binary-$version linux-modules-$version linux-base-$version" \
+        "linux-image-$version" "linux-image-$version-unsigned"
 
     mkdir lib
-    mv root/lib/modules lib/modules
+    image=root/boot/vmlinuz-$version
+    if [ -e "$image" ]; then
+        mv root/lib/modules lib/modules
+        mv "root/boot/config-$version" config
+    else
+        mv root/usr/lib/modules lib/modules
+        mv "lib/modules/$version/config" config
+        image=lib/modules/$version/vmlinuz
+    fi
     # Debian's links to the headers are dangling or another machine's: drop them.
     rm -f "lib/modules/$version"/{build,source}
-    mv "root/boot/config-$version" config
-    image=root/boot/vmlinuz-$version
     kernel_extract "$image" vmlinux || { rm -f vmlinux; cp "$image" vmlinux; }
     rm -r root
+    rm -f "lib/modules/$version/vmlinuz"
     depmod -b "$dir" "$version"
 
     kernel_initrd "$dir" "$version"
