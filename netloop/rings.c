@@ -224,10 +224,8 @@ void udrv_net_refill(struct udrv_net_queue *q)
 			};
 		q->fill.index++;
 	}
-	if (q->fill.index != first) {
+	if (q->fill.index != first)
 		udrv_ring_produced(&q->fill);
-		udrv_wake_driver(q->need_wakeup, UDRV_WAKE_FILL, q->net->port.irq);
-	}
 }
 
 /*

@@ -19,32 +19,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto hba_reset_timeout = 1000ms;     // AHCI 10.4.3
-constexpr auto handoff_timeout = 2000ms;       // AHCI 10.6.3, for a BIOS that is busy
-constexpr auto link_timeout = 1000ms;          // from a device's first sign to a link
-constexpr std::uint32_t all_ones = 0xffffffff; // what reads return when the device is gone
-
-/// Until (register & mask) == value.
-void wait_until(RegisterIo& abar, const R32& place, const char* name, std::uint32_t mask,
-                std::uint32_t value, std::chrono::milliseconds timeout) {
-    const auto deadline = BlkClock::now() + timeout;
-    for (;;) {
-        const bool late = BlkClock::now() >= deadline;
-        const std::uint32_t last = place.read(abar);
-        if ((last & mask) == value && last != all_ones) {
-            return;
-        }
-        if (late) { // and the register was read once more after that
-            throw_error(
-                ETIMEDOUT,
-                fmt::format("ahci: wait for {} & {:#010x} == {:#010x}", name, mask, value),
-                fmt::format("{} is still {:#010x} after {} ms", name, last, timeout.count()),
-                last == all_ones ? "the device does not answer: is it still there?"
-                                 : "unbind and bind the device, or restart the machine");
-        }
-        std::this_thread::sleep_for(100us);
-    }
-}
+constexpr auto hba_reset_timeout = 1000ms; // AHCI 10.4.3
+constexpr auto handoff_timeout = 2000ms;   // AHCI 10.6.3, for a BIOS that is busy
+constexpr auto link_timeout = 1000ms;      // from a device's first sign to a link
 
 } // namespace
 
@@ -63,7 +40,7 @@ void reset_hba(RegisterIo& abar) {
     // HR works in AHCI mode only, and its end may leave AHCI mode (AHCI 10.4.3).
     reg::ghc.write(abar, reg::ghc.read(abar) | ghc::ae);
     reg::ghc.write(abar, ghc::ae | ghc::hr);
-    wait_until(abar, reg::ghc, "GHC", ghc::hr, 0, hba_reset_timeout);
+    wait_until(abar, reg::ghc, "ahci", "GHC", ghc::hr, 0, {hba_reset_timeout, 100us});
     reg::ghc.write(abar, ghc::ae);
 }
 

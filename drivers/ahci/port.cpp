@@ -18,13 +18,6 @@ std::uint32_t first(std::uint32_t set) {
     return static_cast<std::uint32_t>(std::countr_zero(set)) % max_slots;
 }
 
-constexpr std::uint32_t low(std::uint64_t address) {
-    return static_cast<std::uint32_t>(address);
-}
-constexpr std::uint32_t high(std::uint64_t address) {
-    return static_cast<std::uint32_t>(address >> 32);
-}
-
 /// One PRD; false if the HBA can not take it: odd, too long, or (without CAP.S64A)
 /// above 4 GiB.
 bool encode_prd(Prd& prd, std::uint64_t dma_addr, std::uint32_t len_bytes, bool addresses64) {
@@ -32,7 +25,7 @@ bool encode_prd(Prd& prd, std::uint64_t dma_addr, std::uint32_t len_bytes, bool 
     if (len_bytes == 0 || len_bytes > prd_max_bytes || ((dma_addr | len_bytes) & 1) != 0 || !fits) {
         return false;
     }
-    prd = {low(dma_addr), high(dma_addr), 0, len_bytes - 1};
+    prd = {low_half(dma_addr), high_half(dma_addr), 0, len_bytes - 1};
     return true;
 }
 
@@ -51,8 +44,8 @@ void Port::write_header(std::uint32_t slot, std::uint16_t flags, std::uint16_t p
     header.flags = flags;
     header.prdtl = prdtl;
     header.prdbc = 0; // the HBA counts up from here
-    header.ctba = low(table_dma_addr);
-    header.ctbau = high(table_dma_addr);
+    header.ctba = low_half(table_dma_addr);
+    header.ctbau = high_half(table_dma_addr);
 }
 
 /// The command table of a tag. False: the request is none that this disk takes.

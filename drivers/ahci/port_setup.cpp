@@ -20,13 +20,6 @@ using namespace std::chrono_literals;
 
 constexpr auto engine_timeout = 500ms; // for PxCMD.CR and FR to follow ST and FRE (AHCI 10.1.2)
 
-constexpr std::uint32_t low(std::uint64_t address) {
-    return static_cast<std::uint32_t>(address);
-}
-constexpr std::uint32_t high(std::uint64_t address) {
-    return static_cast<std::uint32_t>(address >> 32);
-}
-
 // One page holds all that the port needs besides the command tables.
 struct PortPage {
     CommandHeader list[max_slots]; // 1 KiB aligned
@@ -42,25 +35,11 @@ Port::Port(RegisterIo& regs, std::uint32_t number, const Hba& hba, const Config&
     : regs_(regs), number_(number), hba_(hba), config_(config) {
 }
 
-/// Until (register & mask) == value.
+/// On one of the port's own registers.
 void Port::wait_until(const R32& place, const char* name, std::uint32_t mask, std::uint32_t value,
                       std::chrono::milliseconds timeout) {
-    const auto deadline = BlkClock::now() + timeout;
-    for (;;) {
-        const bool late = BlkClock::now() >= deadline;
-        const std::uint32_t last = read(place);
-        if ((last & mask) == value) {
-            return;
-        }
-        if (late) { // and the register was read once more after that
-            throw_error(
-                ETIMEDOUT,
-                fmt::format("ahci: port {}: wait for {} & {:#010x} == {:#010x}", number_, name,
-                            mask, value),
-                fmt::format("{} is still {:#010x} after {} ms", name, last, timeout.count()));
-        }
-        std::this_thread::sleep_for(100us);
-    }
+    udrv::wait_until(regs_, place.at(number_, port::stride), fmt::format("ahci: port {}", number_),
+                     name, mask, value, {timeout, 100us});
 }
 
 void Port::quiet() {
@@ -102,7 +81,7 @@ void Port::allocate(DmaAllocator& dma) {
     service_table_dma_addr_ = at + offsetof(PortPage, service);
     page_ = page->data;
     const std::uint64_t data = at + offsetof(PortPage, data);
-    service_table_->prds[0] = {low(data), high(data), 0, ata::sector_bytes - 1};
+    service_table_->prds[0] = {low_half(data), high_half(data), 0, ata::sector_bytes - 1};
     // In parts: a free run of pages this size is easier to find than one for all.
     for (DmaBlock& tables : tables_) {
         tables = dma.allocate(tables_a_block * sizeof(CommandTable));
@@ -112,10 +91,10 @@ void Port::allocate(DmaAllocator& dma) {
 
 /// Only with ST, CR, FRE and FR at 0 (AHCI 3.3.1, 3.3.3, 3.3.7).
 void Port::write_addresses() {
-    write(port::clb, low(list_dma_addr_));
-    write(port::clbu, high(list_dma_addr_));
-    write(port::fb, low(fis_dma_addr_));
-    write(port::fbu, high(fis_dma_addr_));
+    write(port::clb, low_half(list_dma_addr_));
+    write(port::clbu, high_half(list_dma_addr_));
+    write(port::fb, low_half(fis_dma_addr_));
+    write(port::fbu, high_half(fis_dma_addr_));
 }
 
 std::string Port::attach(DmaAllocator& dma) {

@@ -132,16 +132,8 @@ void features(Words words, Identity& identity) {
         identity.ncq = true;
         identity.ncq_depth = (words[75] & 0x1fu) + 1;
     }
-    if (bit(words[169], 0)) {
-        identity.trim = true;
-        identity.trim_deterministic = bit(words[69], 14);
-        identity.trim_zeroes = identity.trim_deterministic && bit(words[69], 5);
-        identity.max_trim_payload = std::max<std::uint32_t>(words[105], 1); // 0: not said
-    }
+    identity.trim = bit(words[169], 0);
     identity.rotational = words[217] != 1;
-    if (words[217] > 0x0400 && words[217] != 0xffff) {
-        identity.rpm = words[217];
-    }
 }
 
 void dma_modes(Words words, Identity& identity) {
@@ -170,7 +162,6 @@ IdentifyResult parse_identify(Words words) {
     Identity& identity = result.identity;
     identity.model = text(words, 27, 20);
     identity.serial = text(words, 10, 10);
-    identity.firmware = text(words, 23, 4);
     features(words, identity);
     dma_modes(words, identity);
     result.error = block_sizes(words, identity);

@@ -17,7 +17,6 @@ inline constexpr std::uint32_t identify_words = 256;
 struct Identity {
     std::string model; ///< printable ASCII, without the padding
     std::string serial;
-    std::string firmware;
 
     std::uint64_t nr_blocks = 0; ///< capacity in logical blocks, at most 2^48
     std::uint32_t logical_block_bytes = 512;
@@ -34,12 +33,7 @@ struct Identity {
     bool fua = false;         ///< WRITE DMA FUA EXT, and the FUA bit of queued writes
 
     bool trim = false;
-    bool trim_deterministic = false;    ///< reads after TRIM always give the same
-    bool trim_zeroes = false;           ///< namely zeroes
-    std::uint32_t max_trim_payload = 1; ///< in blocks of 512 bytes
-
     bool rotational = true; ///< unless the disk says that it is not
-    std::uint32_t rpm = 0;  ///< 0: not said, or does not rotate
 
     std::uint8_t mwdma_modes = 0;    ///< bit n: multiword DMA mode n is supported
     std::uint8_t udma_modes = 0;     ///< bit n: Ultra DMA mode n is supported

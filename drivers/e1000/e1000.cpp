@@ -44,13 +44,6 @@ constexpr std::array shown_registers{
     reg::tdbal, reg::tdbah,  reg::tdlen, reg::tdh,  reg::tdt,  reg::tidv,  reg::tadv,
     reg::pba,   reg::rxcsum, reg::vet,   reg::ral,  reg::rah};
 
-constexpr std::uint32_t low(std::uint64_t address) {
-    return static_cast<std::uint32_t>(address);
-}
-constexpr std::uint32_t high(std::uint64_t address) {
-    return static_cast<std::uint32_t>(address >> 32);
-}
-
 bool usable(const MacAddress& mac) {
     const bool multicast = (mac[0] & 1) != 0;
     return !multicast && std::any_of(mac.begin(), mac.end(), [](auto byte) { return byte != 0; });
@@ -148,26 +141,9 @@ void E1000::reset() {
     tctl_ = tctl::psp;
 }
 
-/// Until (register & mask) == value; all waits on hardware go through here.
 void E1000::wait_until(const reg::R32& place, const char* name, std::uint32_t mask,
                        std::uint32_t value) {
-    const auto deadline = std::chrono::steady_clock::now() + hardware_timeout;
-    for (;;) {
-        const bool late = std::chrono::steady_clock::now() >= deadline;
-        const std::uint32_t last = place.read(regs_);
-        if ((last & mask) == value) {
-            return;
-        }
-        if (late) { // and the register was read once more after that
-            throw_error(ETIMEDOUT,
-                        fmt::format("e1000: wait for {} & {:#010x} == {:#010x}", name, mask, value),
-                        fmt::format("{} is still {:#010x} after {} ms", name, last,
-                                    hardware_timeout.count()),
-                        last == all_ones ? "the device does not answer: is it still there?"
-                                         : "unbind and bind the device, or restart the machine");
-        }
-        std::this_thread::sleep_for(10us);
-    }
+    udrv::wait_until(regs_, place, "e1000", name, mask, value, {hardware_timeout, 10us});
 }
 
 // ---- Init --------------------------------------------------------------------
@@ -296,8 +272,8 @@ void E1000::start_receive(const udrv_net_desired& desired) {
     for (std::uint32_t i = 0; i < rx_producer_; i++) {
         write_rx_descriptor(i);
     }
-    reg::rdbal.write(regs_, low(rx_ring_dma_addr_));
-    reg::rdbah.write(regs_, high(rx_ring_dma_addr_));
+    reg::rdbal.write(regs_, low_half(rx_ring_dma_addr_));
+    reg::rdbah.write(regs_, high_half(rx_ring_dma_addr_));
     reg::rdlen.write(regs_, config_.rx_ring * static_cast<std::uint32_t>(sizeof(RxDescriptor)));
     reg::rdh.write(regs_, 0);
     rx_tail_ = rx_producer_;
@@ -311,8 +287,8 @@ void E1000::start_transmit() {
     assert(tx_producer_ == 0 && tx_consumer_ == 0);
     std::memset(tx_ring_, 0, config_.tx_ring * sizeof(TxDescriptor));
     context_loaded_ = false;
-    reg::tdbal.write(regs_, low(tx_ring_dma_addr_));
-    reg::tdbah.write(regs_, high(tx_ring_dma_addr_));
+    reg::tdbal.write(regs_, low_half(tx_ring_dma_addr_));
+    reg::tdbah.write(regs_, high_half(tx_ring_dma_addr_));
     reg::tdlen.write(regs_, config_.tx_ring * static_cast<std::uint32_t>(sizeof(TxDescriptor)));
     reg::tdh.write(regs_, 0);
     reg::tdt.write(regs_, 0);

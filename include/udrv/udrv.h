@@ -274,10 +274,9 @@ struct udrv_ring_header {
  * two full barriers both may miss the other's write and the ring sleeps for ever.
  */
 #define UDRV_WAKE_WORK		(1u << 0)	/* new work: tx, submission */
-#define UDRV_WAKE_FILL		(1u << 1)	/* empty buffers; set when running out of them */
 
 struct udrv_need_wakeup {
-	__u32 driver;		/* driver writes UDRV_WAKE_*: ring my doorbell for these */
+	__u32 driver;		/* driver writes UDRV_WAKE_WORK or 0: ring my doorbell */
 	__u32 reserved0[31];
 	__u32 kernel;		/* kernel writes 0 or 1: read() or write() the IRQ file */
 	__u32 reserved1[31];

@@ -4,9 +4,7 @@
 #include <cassert>
 #include <cerrno>
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #if defined(__x86_64__) || defined(__i386__)
 #include <sys/io.h>
@@ -31,8 +29,6 @@ namespace {
 
 } // namespace
 
-// ---- IN and OUT -----------------------------------------------------------------
-//
 // Ordering: the processor carries out all earlier stores before an OUT, and an IN
 // before all that follows, so that stopping the compiler is enough (the functions of
 // sys/io.h are volatile, but do not order memory against themselves).
@@ -113,52 +109,5 @@ void DirectPortIo::write32(std::uint32_t /*offset*/, std::uint32_t /*value*/) {
 }
 
 #endif
-
-// ---- /dev/port --------------------------------------------------------------------
-
-FilePortIo::FilePortIo(std::uint16_t first, std::uint16_t count)
-    : file_(::open("/dev/port", O_RDWR | O_CLOEXEC)), first_(first), count_(count) {
-    if (!file_) {
-        throw_port_error(errno, first, count, "/dev/port");
-    }
-}
-
-template <typename Word>
-Word FilePortIo::load(std::uint32_t offset) const {
-    assert(offset + sizeof(Word) <= count_);
-    Word value = 0;
-    if (::pread(file_.value(), &value, sizeof(value), first_ + static_cast<off_t>(offset)) !=
-        static_cast<ssize_t>(sizeof(value))) {
-        return static_cast<Word>(~Word{0});
-    }
-    return value;
-}
-
-template <typename Word>
-void FilePortIo::store(std::uint32_t offset, Word value) const {
-    assert(offset + sizeof(Word) <= count_);
-    // A failed write is like one to a device that is gone: the next read tells.
-    [[maybe_unused]] const ssize_t written =
-        ::pwrite(file_.value(), &value, sizeof(value), first_ + static_cast<off_t>(offset));
-}
-
-std::uint8_t FilePortIo::read8(std::uint32_t offset) {
-    return load<std::uint8_t>(offset);
-}
-std::uint16_t FilePortIo::read16(std::uint32_t offset) {
-    return load<std::uint16_t>(offset);
-}
-std::uint32_t FilePortIo::read32(std::uint32_t offset) {
-    return load<std::uint32_t>(offset);
-}
-void FilePortIo::write8(std::uint32_t offset, std::uint8_t value) {
-    store(offset, value);
-}
-void FilePortIo::write16(std::uint32_t offset, std::uint16_t value) {
-    store(offset, value);
-}
-void FilePortIo::write32(std::uint32_t offset, std::uint32_t value) {
-    store(offset, value);
-}
 
 } // namespace udrv

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// I/O ports (x86) as a register window, in two ways of the same interface, so that
-// they can be measured against each other.
+// I/O ports (x86) as a register window.
 #pragma once
 
 #include <cstdint>
 
-#include "libudrv/file.hpp"
 #include "libudrv/device/registers.hpp"
 
 namespace udrv {
@@ -32,33 +30,6 @@ class DirectPortIo final : public RegisterIo {
   private:
     [[nodiscard]] std::uint16_t port(std::uint32_t offset) const;
 
-    std::uint16_t first_;
-    std::uint16_t count_;
-};
-
-/// The same through /dev/port: a system call an access, and the file can be opened
-/// before privileges are dropped and used after. The kernel does every access byte by
-/// byte, from the lowest port up. So this is no way to a register that must be read
-/// whole, such as an IDE data port. An access that the kernel refuses reads as ones and
-/// writes nothing, as an absent device does. Throws Error when it can not be opened.
-class FilePortIo final : public RegisterIo {
-  public:
-    FilePortIo(std::uint16_t first, std::uint16_t count);
-
-    [[nodiscard]] std::uint8_t read8(std::uint32_t offset) override;
-    [[nodiscard]] std::uint16_t read16(std::uint32_t offset) override;
-    [[nodiscard]] std::uint32_t read32(std::uint32_t offset) override;
-    void write8(std::uint32_t offset, std::uint8_t value) override;
-    void write16(std::uint32_t offset, std::uint16_t value) override;
-    void write32(std::uint32_t offset, std::uint32_t value) override;
-
-  private:
-    template <typename Word>
-    [[nodiscard]] Word load(std::uint32_t offset) const;
-    template <typename Word>
-    void store(std::uint32_t offset, Word value) const;
-
-    FileDescriptor file_;
     std::uint16_t first_;
     std::uint16_t count_;
 };

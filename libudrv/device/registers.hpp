@@ -4,7 +4,9 @@
 // register files of the unit tests, and typed names for the registers on it.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <string_view>
 
 namespace udrv {
 
@@ -60,5 +62,27 @@ struct Register {
         return Register{offset + n * stride};
     }
 };
+
+/// The halves of an address for the two registers, or the two words of a descriptor,
+/// that take it.
+[[nodiscard]] constexpr std::uint32_t low_half(std::uint64_t address) {
+    return static_cast<std::uint32_t>(address);
+}
+[[nodiscard]] constexpr std::uint32_t high_half(std::uint64_t address) {
+    return static_cast<std::uint32_t>(address >> 32);
+}
+
+/// How often and for how long wait_until() looks.
+struct WaitTime {
+    std::chrono::milliseconds timeout;
+    std::chrono::microseconds pause;
+};
+
+/// Returns when (register & mask) == value. Throws Error (ETIMEDOUT) that begins with
+/// `who` ("e1000", "ahci: port 2") and names the register and its last value. A register
+/// that reads as all ones is one of a device that is gone: never what was waited for.
+/// For the time before a driver serves; the data path does not wait.
+void wait_until(RegisterIo& io, Register<std::uint32_t> place, std::string_view who,
+                std::string_view name, std::uint32_t mask, std::uint32_t value, WaitTime time);
 
 } // namespace udrv
