@@ -4,6 +4,11 @@
 # build/modules/src, a tree of symbolic links to them; the results are copied to
 # build/modules/. An edit of any .c, .h or Kbuild rebuilds.
 set(udrv_module_dir ${PROJECT_BINARY_DIR}/modules)
+set(udrv_oldest_kernel 6.1) # as in kmod/udrv_compat.h
+set(udrv_kcflags)
+if(UDRV_WERROR)
+  set(udrv_kcflags KCFLAGS=-Werror)
+endif()
 
 # Sets <out> to the headers folder that UDRV_KERNEL names, or else to that of the
 # running kernel, or else to the newest installed.
@@ -56,6 +61,11 @@ function(udrv_modules)
   udrv_find_kernel(kernel)
   file(STRINGS ${kernel}/include/generated/utsrelease.h release REGEX UTS_RELEASE)
   string(REGEX REPLACE ".*\"(.*)\".*" "\\1" release "${release}")
+  string(REGEX MATCH "^[0-9]+[.][0-9]+" series "${release}")
+  if(series VERSION_LESS udrv_oldest_kernel)
+    message(FATAL_ERROR "udrv: the kernel modules need Linux ${udrv_oldest_kernel} or newer, and "
+      "${kernel} is ${release}; name other headers with -DUDRV_KERNEL=VERSION-or-folder")
+  endif()
   message(STATUS "Kernel modules for ${release} (${kernel})")
 
   set(folders)
@@ -94,7 +104,7 @@ function(udrv_modules)
   add_custom_command(OUTPUT ${results}
     COMMAND ${CMAKE_COMMAND} -E env --unset=MAKEFLAGS --unset=MAKELEVEL --unset=MFLAGS
       ${UDRV_MAKE} --no-print-directory -s -j${cpus} -C ${kernel} M=${udrv_module_dir}/src
-      W=1 KCFLAGS=-Werror modules
+      W=1 ${udrv_kcflags} modules
     ${copies}
     DEPENDS ${inputs} ${udrv_module_dir}/src/Kbuild
     COMMENT "Building kernel modules for ${release}" VERBATIM)

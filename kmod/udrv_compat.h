@@ -11,6 +11,10 @@
 #include <linux/mm.h>
 #include <linux/version.h>
 
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0)
+#error "udrv needs Linux 6.1 or newer"
+#endif
+
 #if !IS_ENABLED(CONFIG_MMU_NOTIFIER) || !IS_ENABLED(CONFIG_PAGE_POOL)
 #error "udrv needs CONFIG_MMU_NOTIFIER (KVM selects it) and CONFIG_PAGE_POOL (many drivers of network cards do)"
 #endif

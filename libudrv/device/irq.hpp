@@ -3,6 +3,7 @@
 // IrqFile: one interrupt of a device as a file (udrv/udrv.h, "Interrupts").
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 

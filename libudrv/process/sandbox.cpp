@@ -164,6 +164,12 @@ class Filter {
     scmp_filter_ctx context_;
 };
 
+/// A condition on argument `n`, as SCMP_A0() and its kin make it: those are compound
+/// literals, which C++ does not have.
+scmp_arg_cmp argument(unsigned n, scmp_compare compare, scmp_datum_t a, scmp_datum_t b = 0) {
+    return {n, compare, a, b};
+}
+
 void filter_system_calls() {
     Filter filter;
     for (const int call : allowed) {
@@ -171,16 +177,16 @@ void filter_system_calls() {
     }
     // abort(), but not another driver's end: all are nobody.
     filter.add(SCMP_ACT_ALLOW, SCMP_SYS(tgkill),
-               SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(::getpid())));
+               argument(0, SCMP_CMP_EQ, static_cast<scmp_datum_t>(::getpid())));
     // Memory, but never code.
-    filter.add(SCMP_ACT_ALLOW, SCMP_SYS(mmap), SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-    filter.add(SCMP_ACT_ALLOW, SCMP_SYS(mprotect), SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+    filter.add(SCMP_ACT_ALLOW, SCMP_SYS(mmap), argument(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+    filter.add(SCMP_ACT_ALLOW, SCMP_SYS(mprotect), argument(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
     filter.add(SCMP_ACT_ALLOW, SCMP_SYS(mremap));
     // udrv's own calls; whether output is a terminal may be asked, in vain.
     constexpr std::uint64_t type_mask = std::uint64_t{_IOC_TYPEMASK} << _IOC_TYPESHIFT;
     constexpr std::uint64_t type = std::uint64_t{_IOC_TYPE(UDRV_IOC_INFO)} << _IOC_TYPESHIFT;
-    filter.add(SCMP_ACT_ALLOW, SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_MASKED_EQ, type_mask, type));
-    filter.add(SCMP_ACT_ERRNO(ENOTTY), SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_EQ, TCGETS));
+    filter.add(SCMP_ACT_ALLOW, SCMP_SYS(ioctl), argument(1, SCMP_CMP_MASKED_EQ, type_mask, type));
+    filter.add(SCMP_ACT_ERRNO(ENOTTY), SCMP_SYS(ioctl), argument(1, SCMP_CMP_EQ, TCGETS));
     filter.load();
 }
 
