@@ -129,7 +129,7 @@ std::unique_ptr<NetPort> attach_port() {
     capabilities.rx_buf_bytes = UDRV_NET_MAX_BUF;
     capabilities.tx_max_segments = 1;
     capabilities.max_mtu = 1500;
-    return std::make_unique<NetPort>(*device, capabilities, "", 0);
+    return std::make_unique<NetPort>(*device, capabilities, NetPortOptions{});
 }
 
 /// The kernel wants something of the driver: an ioctl that changes the desired state.

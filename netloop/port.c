@@ -9,6 +9,11 @@
 
 static bool udrv_net_valid(const struct udrv_net_attach *arg)
 {
+	u32 i;
+
+	for (i = 0; i < arg->nr_stats && i < UDRV_NET_MAX_STATS; i++)
+		if (!arg->stat_names[i][0] || arg->stat_names[i][UDRV_NET_STAT_LEN - 1])
+			return false;
 	return !arg->reserved0 && !arg->reserved1 && arg->nr_queues == 1 &&
 	       !arg->name[UDRV_NET_NAME_LEN - 1] && !(arg->features & ~UDRV_NET_F_ALL) &&
 	       is_power_of_2(arg->tx_depth) && is_power_of_2(arg->rx_depth) &&
@@ -16,7 +21,48 @@ static bool udrv_net_valid(const struct udrv_net_attach *arg)
 	       max(arg->tx_depth, arg->rx_depth) <= UDRV_NET_MAX_DEPTH &&
 	       arg->rx_buf_bytes >= 256 && arg->rx_buf_bytes <= UDRV_NET_MAX_BUF &&
 	       arg->tx_max_segments && arg->max_mtu >= ETH_MIN_MTU &&
-	       arg->max_mtu <= ETH_MAX_MTU - ETH_HLEN && is_valid_ether_addr(arg->mac);
+	       arg->max_mtu <= ETH_MAX_MTU - ETH_HLEN && is_valid_ether_addr(arg->mac) &&
+	       (!arg->max_tso_bytes || (arg->max_tso_bytes >= UDRV_NET_MIN_TSO_BYTES &&
+					arg->max_tso_bytes <= UDRV_NET_MAX_TSO_BYTES)) &&
+	       arg->max_unicast <= UDRV_NET_MAX_UNICAST && arg->nr_stats <= UDRV_NET_MAX_STATS &&
+	       !arg->driver[UDRV_NET_DRIVER_LEN - 1];
+}
+
+/* What the driver can receive of a frame, with a tag, in buffers of its size. */
+static u32 udrv_net_max_mtu(const struct udrv_net_attach *arg)
+{
+	return min_t(u32, arg->max_mtu, MAX_SKB_FRAGS * arg->rx_buf_bytes - VLAN_ETH_HLEN);
+}
+
+static u32 udrv_net_limit(u32 limit)
+{
+	return limit ?: U32_MAX;
+}
+
+/*
+ * Take over the limits of a driver. The names of its counters stay what they were for
+ * who is in the middle of asking for them.
+ */
+static void udrv_net_set_limits(struct udrv_net *n, const struct udrv_net_attach *arg)
+{
+	bool same = n->nr_stats == arg->nr_stats &&
+		    !memcmp(n->stat_names, arg->stat_names, sizeof(n->stat_names));
+
+	WRITE_ONCE(n->max_csum_field, udrv_net_limit(arg->max_csum_field));
+	WRITE_ONCE(n->max_tso_hdr_bytes, udrv_net_limit(arg->max_tso_hdr_bytes));
+	WRITE_ONCE(n->max_tso_bytes, udrv_net_limit(arg->max_tso_bytes));
+	WRITE_ONCE(n->max_rx_usecs, arg->max_rx_usecs);
+	WRITE_ONCE(n->max_unicast, arg->max_unicast);
+	if (same && !strcmp(n->driver, arg->driver))
+		return;
+	rtnl_lock();
+	memcpy(n->driver, arg->driver, sizeof(n->driver));
+	n->nr_stats = arg->nr_stats;
+	memcpy(n->stat_names, arg->stat_names, sizeof(n->stat_names));
+	spin_lock_bh(&n->state_lock);
+	memset(&n->published, 0, sizeof(n->published));	/* values of other names */
+	spin_unlock_bh(&n->state_lock);
+	rtnl_unlock();
 }
 
 static void udrv_net_layout(struct udrv_net_attach *arg)
@@ -96,11 +142,15 @@ static struct udrv_net *udrv_net_create(struct udrv_session *s, const struct udr
 	n->port.udev = s->udev;
 	n->features = arg->features;
 	spin_lock_init(&n->state_lock);
+	INIT_DELAYED_WORK(&n->progress_work, udrv_net_progress);
 	netif_napi_add(dev, &n->napi, udrv_net_poll);
 	SET_NETDEV_DEV(dev, &s->udev->pdev->dev);
 	eth_hw_addr_set(dev, arg->mac);
-	dev->min_mtu = ETH_MIN_MTU;
-	dev->max_mtu = arg->max_mtu;
+	dev->min_mtu = ETH_ZLEN - ETH_HLEN;
+	dev->max_mtu = udrv_net_max_mtu(arg);
+	if (arg->max_tso_bytes)
+		netif_set_tso_max_size(dev, arg->max_tso_bytes);
+	udrv_net_set_limits(n, arg);
 	udrv_net_setup(dev);
 	netif_carrier_off(dev);
 	ret = register_netdev(dev);
@@ -135,10 +185,13 @@ static void udrv_net_detach(struct udrv_port *port, bool quiet)
 	spin_unlock_bh(&n->state_lock);
 	napi_disable(&n->napi);		/* first: a poll may be at work on the queue */
 	netif_tx_lock_bh(dev);
-	n->queue = NULL;
+	WRITE_ONCE(n->queue, NULL);
 	netif_stop_queue(dev);
 	netif_tx_unlock_bh(dev);
 	synchronize_rcu_expedited();	/* a poll that completed may still look at the queue */
+	cancel_delayed_work_sync(&n->progress_work);
+	clear_bit(0, &n->watched);
+	n->idle_ticks = 0;
 	n->port.irq = NULL;
 	udrv_net_drop_all(q, quiet);
 	netdev_reset_queue(dev);
@@ -172,12 +225,15 @@ static struct udrv_port *udrv_net_attach(struct udrv_session *s, struct udrv_por
 		return ERR_PTR(-EINVAL);
 	n = port ? container_of(port, struct udrv_net, port) : NULL;
 	/* What the interface promised, a successor has to keep. */
-	if (n && ((n->features & ~arg->features) || n->dev->mtu > arg->max_mtu))
+	if (n && ((n->features & ~arg->features) || n->dev->max_mtu > udrv_net_max_mtu(arg)))
 		return ERR_PTR(-EINVAL);
 	q = udrv_net_queue_alloc(s, arg);
 	if (IS_ERR(q))
 		return ERR_CAST(q);
-	n = n ?: udrv_net_create(s, arg);
+	if (n)
+		udrv_net_set_limits(n, arg);
+	else
+		n = udrv_net_create(s, arg);
 	if (IS_ERR(n)) {
 		udrv_net_queue_free(q);
 		return ERR_CAST(n);
@@ -197,6 +253,8 @@ static struct udrv_port *udrv_net_attach(struct udrv_session *s, struct udrv_por
 	napi_enable(&n->napi);
 	spin_lock_bh(&n->state_lock);
 	n->published.generation = 0;
+	n->published.applied = 0;
+	memset(&n->published.counters, 0, sizeof(n->published.counters));
 	n->desired_page = q->shm + arg->desired;
 	n->published_page = q->shm + arg->published;
 	spin_unlock_bh(&n->state_lock);

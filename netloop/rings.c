@@ -28,6 +28,16 @@ static u32 udrv_net_tx_room(struct udrv_net_queue *q)
 	return max(READ_ONCE(q->net->rings.tx_pending), used) - used;
 }
 
+/*
+ * Room for two packets, so that the queue is not woken for each one; but no more
+ * than there is when nothing is out, or a small ring would never wake.
+ */
+static u32 udrv_net_wake_room(const struct udrv_net_queue *q)
+{
+	BUILD_BUG_ON(UDRV_NET_MIN_DEPTH < UDRV_NET_TX_ROOM);
+	return min_t(u32, 2 * UDRV_NET_TX_ROOM, READ_ONCE(q->net->rings.tx_pending));
+}
+
 static void udrv_net_unmap(struct udrv_net_queue *q, u32 first, u32 nr)
 {
 	for (; nr; nr--, first++)
@@ -71,73 +81,161 @@ static int udrv_net_offloads(struct sk_buff *skb, struct udrv_net_tx *tx)
 }
 
 /*
- * Map the head and the fragments, and write their descriptors from tx.index on;
- * nobody sees them yet. The number of segments, or 0.
+ * Segment `nr` of the packet that starts at tx.index: into the table of what is
+ * outstanding, and into the ring, where nobody sees it yet.
  */
+static bool udrv_net_add_seg(struct udrv_net_queue *q, u32 nr, dma_addr_t dma_addr, u32 len_bytes,
+			     struct udrv_net_tx *tx)
+{
+	struct udrv_net_seg *seg = udrv_net_seg(q, q->tx.index + nr);
+
+	if (dma_mapping_error(q->dma_dev, dma_addr))
+		return false;
+	seg->dma_addr = dma_addr;
+	seg->len_bytes = len_bytes;
+	tx->id = q->tx.index;
+	tx->dma_addr = dma_addr;
+	tx->len_bytes = len_bytes;
+	*udrv_ring_entry(&q->tx, struct udrv_net_tx, q->tx.index + nr) = *tx;
+	memset(tx, 0, sizeof(*tx));	/* offloads stand in the first only */
+	return true;
+}
+
+/* Map the head and the fragments. The number of segments, or 0. */
 static u32 udrv_net_map(struct udrv_net_queue *q, struct sk_buff *skb, struct udrv_net_tx *tx)
 {
-	int i = skb_headlen(skb) ? -1 : 0, last = skb_shinfo(skb)->nr_frags - 1;
-	struct udrv_net_seg *seg;
-	u32 nr;
+	u32 nr_frags = skb_shinfo(skb)->nr_frags;
+	u32 head_bytes = skb_headlen(skb);
+	dma_addr_t dma_addr;
+	u32 nr = 0;
+	u32 i;
 
-	for (nr = 0; i <= last; i++, nr++) {
-		skb_frag_t *frag = &skb_shinfo(skb)->frags[i];
+	if (head_bytes) {
+		if (!nr_frags)
+			tx->flags |= UDRV_NET_TX_EOP;
+		dma_addr = dma_map_single(q->dma_dev, skb->data, head_bytes, DMA_TO_DEVICE);
+		if (!udrv_net_add_seg(q, nr, dma_addr, head_bytes, tx))
+			return 0;
+		nr++;
+	}
+	for (i = 0; i < nr_frags; i++) {
+		const skb_frag_t *frag = &skb_shinfo(skb)->frags[i];
 
-		seg = udrv_net_seg(q, q->tx.index + nr);
-		seg->len_bytes = i < 0 ? skb_headlen(skb) : skb_frag_size(frag);
-		seg->dma_addr = i < 0 ?
-			dma_map_single(q->dma_dev, skb->data, seg->len_bytes, DMA_TO_DEVICE) :
-			skb_frag_dma_map(q->dma_dev, frag, 0, seg->len_bytes, DMA_TO_DEVICE);
-		if (dma_mapping_error(q->dma_dev, seg->dma_addr)) {
+		if (i + 1 == nr_frags)
+			tx->flags |= UDRV_NET_TX_EOP;
+		dma_addr = skb_frag_dma_map(q->dma_dev, frag, 0, skb_frag_size(frag),
+					    DMA_TO_DEVICE);
+		if (!udrv_net_add_seg(q, nr, dma_addr, skb_frag_size(frag), tx)) {
 			udrv_net_unmap(q, q->tx.index, nr);
 			return 0;
 		}
-		tx->id = q->tx.index;
-		tx->dma_addr = seg->dma_addr;
-		tx->len_bytes = seg->len_bytes;
-		tx->flags |= i == last ? UDRV_NET_TX_EOP : 0;
-		*udrv_ring_entry(&q->tx, struct udrv_net_tx, q->tx.index + nr) = *tx;
-		memset(tx, 0, sizeof(*tx));	/* offloads stand in the first only */
+		nr++;
 	}
 	return nr;
+}
+
+/* Hand a packet to the driver. False: it could not be, and is still the caller's. */
+static bool udrv_net_send(struct udrv_net_queue *q, struct sk_buff *skb)
+{
+	struct udrv_net_tx tx = {};
+	struct udrv_net_seg *first;
+	u32 nr;
+
+	if (udrv_net_tx_room(q) < UDRV_NET_TX_ROOM)
+		return false;
+	if (skb_shinfo(skb)->nr_frags >= q->tx_max_segments && skb_linearize(skb))
+		return false;
+	if (udrv_net_offloads(skb, &tx))
+		return false;
+	nr = udrv_net_map(q, skb, &tx);
+	if (!nr)
+		return false;
+	first = udrv_net_seg(q, q->tx.index);
+	first->skb = skb;
+	first->nr_segs = nr;
+	skb_tx_timestamp(skb);
+	q->tx.index += nr;
+	return true;
+}
+
+/* Too little room for a whole packet: the stack has to wait for completions. */
+static void udrv_net_stop_if_full(struct udrv_net_queue *q, struct net_device *dev)
+{
+	if (udrv_net_tx_room(q) >= UDRV_NET_TX_ROOM)
+		return;
+	netif_stop_queue(dev);
+	smp_mb__after_atomic();	/* pairs with the one in udrv_net_reap() */
+	if (udrv_net_tx_room(q) >= UDRV_NET_TX_ROOM)
+		netif_start_queue(dev);
+}
+
+/* Packets are out: see to it that somebody looks whether they are completed. */
+static void udrv_net_watch(struct udrv_net *n)
+{
+	if (!test_bit(0, &n->watched) && !test_and_set_bit(0, &n->watched))
+		queue_delayed_work(system_wq, &n->progress_work, HZ);
 }
 
 netdev_tx_t udrv_net_xmit(struct sk_buff *skb, struct net_device *dev)
 {
 	struct udrv_net *n = netdev_priv(dev);
 	struct udrv_net_queue *q = n->queue;
-	struct udrv_net_tx tx = {};
 	bool kick = !netdev_xmit_more();
-	u32 nr = 0;
+	bool alive = q && !udrv_violated(q->session);
+	unsigned int len_bytes;
 
-	if (eth_skb_pad(skb))
-		return NETDEV_TX_OK;	/* freed; what chips pad themselves is not always zero */
-	if (q && !udrv_violated(q->session) && udrv_net_tx_room(q) >= UDRV_NET_TX_ROOM &&
-	    (skb_shinfo(skb)->nr_frags < q->tx_max_segments || !skb_linearize(skb)) &&
-	    !udrv_net_offloads(skb, &tx))
-		nr = udrv_net_map(q, skb, &tx);
-	if (unlikely(!nr)) {
+	if (eth_skb_pad(skb)) {	/* chips that pad by themselves do not always use zeroes */
+		dev->stats.tx_dropped++;	/* freed already */
+	} else if (!alive || !udrv_net_send(q, skb)) {
 		dev_kfree_skb_any(skb);
 		dev->stats.tx_dropped++;
 	} else {
-		udrv_net_seg(q, q->tx.index)->skb = skb;
-		udrv_net_seg(q, q->tx.index)->nr_segs = nr;
-		skb_tx_timestamp(skb);
-		kick = __netdev_sent_queue(dev, skb->len, netdev_xmit_more());
-		q->tx.index += nr;
-		smp_store_release(&q->handed, q->tx.index);	/* it may be completed now */
+		len_bytes = skb->len;	/* it may be completed, and gone, once it is handed out */
+		kick = __netdev_sent_queue(dev, len_bytes, netdev_xmit_more());
+		smp_store_release(&q->handed, q->tx.index);
 		udrv_ring_produced(&q->tx);
-		if (udrv_net_tx_room(q) < UDRV_NET_TX_ROOM) {
-			netif_stop_queue(dev);
-			smp_mb__after_atomic();	/* pairs with the one in udrv_net_reap() */
-			if (udrv_net_tx_room(q) >= UDRV_NET_TX_ROOM)
-				netif_start_queue(dev);
-			kick = true;
-		}
+		udrv_net_stop_if_full(q, dev);
+		kick = kick || netif_queue_stopped(dev);
 	}
-	if (kick && q && !udrv_violated(q->session))
+	/* Every packet ends here: the one that fails may be the last of a batch. */
+	if (kick && alive) {
 		udrv_wake_driver(q->need_wakeup, UDRV_WAKE_WORK, n->port.irq);
+		udrv_net_watch(n);
+	}
 	return NETDEV_TX_OK;
+}
+
+/*
+ * A driver that keeps packets without completing one is dead, be the queue full or
+ * not: a hung driver that holds a few would stall a connection for ever. Not without
+ * a link, when chips keep what they have. Counted in looks, not in time: on a
+ * machine that stood still itself, the driver gets as many as ever.
+ */
+void udrv_net_progress(struct work_struct *work)
+{
+	struct udrv_net *n = container_of(to_delayed_work(work), struct udrv_net, progress_work);
+	struct udrv_net_queue *q = READ_ONCE(n->queue);	/* detach waits for us, then frees it */
+	u32 done;
+
+	if (!q)
+		return;
+	done = READ_ONCE(q->done);
+	if (done == READ_ONCE(q->handed)) {
+		n->idle_ticks = 0;
+		clear_bit(0, &n->watched);
+		smp_mb__after_atomic();	/* pairs with barrier D before udrv_net_watch() */
+		if (READ_ONCE(q->done) != READ_ONCE(q->handed))
+			udrv_net_watch(n);
+		return;
+	}
+	if (done != n->progress_done || !netif_carrier_ok(n->dev) || !netif_running(n->dev)) {
+		n->progress_done = done;
+		n->idle_ticks = 0;
+	} else if (++n->idle_ticks >= UDRV_NET_PROGRESS_TICKS) {
+		udrv_violation(q->session, "no transmit progress");
+		return;
+	}
+	queue_delayed_work(system_wq, &n->progress_work, HZ);
 }
 
 /* Take the oldest outstanding packet back. */
@@ -185,8 +283,8 @@ static bool udrv_net_reap(struct udrv_net_queue *q, int napi_budget)
 		return false;
 	udrv_ring_consumed(&q->completion);
 	netdev_completed_queue(dev, i, bytes);
-	smp_mb();	/* `done` before the look: pairs with the one in udrv_net_xmit() */
-	if (netif_queue_stopped(dev) && udrv_net_tx_room(q) >= 2 * UDRV_NET_TX_ROOM)
+	smp_mb();	/* `done` before the look: pairs with the one in udrv_net_stop_if_full() */
+	if (netif_queue_stopped(dev) && udrv_net_tx_room(q) >= udrv_net_wake_room(q))
 		netif_wake_queue(dev);
 	return n > i;
 }

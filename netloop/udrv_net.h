@@ -9,6 +9,7 @@
  *   xmit            tx ring and new segs; under the netdev's tx lock
  *   NAPI poll       completion, rx and fill rings, done segs, bufs, q->skb
  *   ndo_*, ethtool  state pages, n->published; under n->state_lock
+ *   progress_work   reads handed and done
  * Attach and detach exclude all of them: the tx lock, napi_disable(), state_lock.
  *
  * The driver completes packets and returns buffers in order, so that what is
@@ -35,6 +36,8 @@
 #define UDRV_NET_RX_OFFSET	NET_SKB_PAD
 #define UDRV_NET_REAP_BUDGET	256	/* completions of one pass */
 #define UDRV_NET_TX_ROOM	(MAX_SKB_FRAGS + 1)	/* segments that a packet may need */
+#define UDRV_NET_NR_COUNTERS	(sizeof(struct udrv_net_counters) / sizeof(u64))
+#define UDRV_NET_PROGRESS_TICKS	5	/* seconds without transmit progress: it hangs */
 
 /* A segment that the driver has. */
 struct udrv_net_seg {
@@ -76,10 +79,31 @@ struct udrv_net {
 	struct udrv_net_queue *queue;	/* NULL: no driver */
 	u32 features;			/* UDRV_NET_F_* promised at the first attach */
 	u32 rx_usecs;			/* of ethtool -C; 0: the driver's choice */
+	u32 restart_autoneg;		/* of ethtool -r: how often */
+
+	/* Of the driver that is attached, or was last (struct udrv_net_attach). */
+	u32 max_csum_field;
+	u32 max_tso_hdr_bytes;
+	u32 max_tso_bytes;
+	u32 max_rx_usecs;
+	u32 max_unicast;
+	char driver[UDRV_NET_DRIVER_LEN];
+	/* The same, and under rtnl: between two calls the set must not change. */
+	u32 nr_stats;
+	char stat_names[UDRV_NET_MAX_STATS][UDRV_NET_STAT_LEN];
+
+	/* Transmit progress: looked at each second while packets are out. */
+	struct delayed_work progress_work;
+	unsigned long watched;		/* bit 0: progress_work is on its way */
+	u32 progress_done;		/* q->done at its last look */
+	unsigned int idle_ticks;	/* looks since then */
+
 	struct ethtool_ringparam rings;	/* the driver's depths, and how much of them is used */
 
 	spinlock_t state_lock;		/* guards what follows */
 	struct udrv_net_published published;		/* last good copy */
+	struct udrv_net_published incoming;		/* may be torn */
+	u64 counters[UDRV_NET_NR_COUNTERS];		/* of all drivers, in sum */
 	struct udrv_net_desired *desired_page;		/* NULL: no driver */
 	struct udrv_net_published *published_page;
 	u32 desired_generation;
@@ -92,11 +116,22 @@ bool udrv_net_work_waits(const struct udrv_net_queue *q);
 u32 udrv_net_rx_room(const struct udrv_net_queue *q);
 void udrv_net_refill(struct udrv_net_queue *q);
 void udrv_net_drop_all(struct udrv_net_queue *q, bool quiet);
+void udrv_net_progress(struct work_struct *work);
 
 /* netdev.c */
 extern struct notifier_block udrv_net_notifier;
 void udrv_net_setup(struct net_device *dev);
+
+/* ethtool.c */
+extern const struct ethtool_ops udrv_net_ethtool_ops;
+
+/* state.c */
+#define UDRV_NET_NR_FEATURES	6
+extern const netdev_features_t udrv_net_features[UDRV_NET_NR_FEATURES];
+extern const struct attribute_group udrv_net_state_group;
 void udrv_net_desire(struct net_device *dev);
+void udrv_net_desire_locked(struct net_device *dev);
 void udrv_net_read_published(struct udrv_net *n);
+void udrv_net_get_stats64(struct net_device *dev, struct rtnl_link_stats64 *stats);
 
 #endif /* UDRV_NET_H */

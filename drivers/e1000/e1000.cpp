@@ -30,12 +30,49 @@ constexpr std::uint32_t data_causes = icr::txdw | icr::rxdmt0 | icr::rxo | icr::
 constexpr std::uint32_t all_ones = 0xffffffff; // what reads return when the device is gone
 
 // The names a person sees, the chip's counters first, in the order of chip_stats.
-constexpr std::array<std::string_view, 14> names{
-    "rx_packets",    "tx_packets",    "rx_multicast",     "rx_broadcast", "rx_missed",
-    "rx_no_buffer",  "rx_crc_errors", "rx_length_errors", "rx_undersize", "rx_oversize",
-    "tx_collisions", "rx_overruns",   "rx_dropped",       "tx_dropped"};
-constexpr std::array chip_stats{reg::gprc,    reg::gptc, reg::mprc, reg::bprc, reg::mpc, reg::rnbc,
-                                reg::crcerrs, reg::rlec, reg::ruc,  reg::roc,  reg::colc};
+constexpr std::array<std::string_view, 20> names{
+    "rx_packets",      "tx_packets",       "rx_multicast",     "rx_broadcast",  "rx_missed",
+    "rx_no_buffer",    "rx_crc_errors",    "rx_length_errors", "rx_undersize",  "rx_oversize",
+    "rx_align_errors", "rx_symbol_errors", "rx_carrier_ext",   "tx_collisions", "tx_excess_coll",
+    "tx_late_coll",    "tx_no_carrier",    "rx_overruns",      "rx_dropped",    "tx_dropped"};
+/// Where each stands in stats_.
+enum ChipStat : std::size_t {
+    gprc,
+    gptc,
+    mprc,
+    bprc,
+    mpc,
+    rnbc,
+    crcerrs,
+    rlec,
+    ruc,
+    roc,
+    algnerrc,
+    rxerrc,
+    cexterr,
+    colc,
+    ecol,
+    latecol,
+    tncrs
+};
+constexpr std::array chip_stats{reg::gprc,     reg::gptc,    reg::mprc,    reg::bprc, reg::mpc,
+                                reg::rnbc,     reg::crcerrs, reg::rlec,    reg::ruc,  reg::roc,
+                                reg::algnerrc, reg::rxerrc,  reg::cexterr, reg::colc, reg::ecol,
+                                reg::latecol,  reg::tncrs};
+
+// Both parts are for copper; 1000 Mb/s is full duplex only, as the kernel's own driver has it.
+constexpr LinkModes copper_modes =
+    link_modes({ETHTOOL_LINK_MODE_10baseT_Half_BIT, ETHTOOL_LINK_MODE_10baseT_Full_BIT,
+                ETHTOOL_LINK_MODE_100baseT_Half_BIT, ETHTOOL_LINK_MODE_100baseT_Full_BIT,
+                ETHTOOL_LINK_MODE_1000baseT_Full_BIT, ETHTOOL_LINK_MODE_Autoneg_BIT,
+                ETHTOOL_LINK_MODE_TP_BIT});
+constexpr NetPhy copper{.port = PORT_TP,
+                        .phy_address = 0,
+                        .mdix = ETH_TP_MDI,
+                        .mdix_ctrl = ETH_TP_MDI_AUTO,
+                        .autoneg = true,
+                        .supported = copper_modes,
+                        .advertising = copper_modes};
 
 // What `ethtool -d` shows: nothing that reading clears.
 constexpr std::array shown_registers{
@@ -94,6 +131,11 @@ E1000::E1000(RegisterIo& regs, DmaAllocator& dma, const Config& config)
     // A quarter of the ring: MAX_SKB_FRAGS and more, and never the whole of it.
     capabilities_.tx_max_segments = std::min(config.tx_depth / 4, 64u);
     capabilities_.max_mtu = max_mtu;
+    capabilities_.max_csum_field = max_csum_field;
+    capabilities_.max_tso_hdr_bytes = max_tso_hdr_bytes;
+    capabilities_.max_rx_usecs = max_rx_usecs;
+    capabilities_.max_unicast = ra_entries - 1; // the first is the chip's own
+    capabilities_.phy = copper;
     capabilities_.features = config.features & supported_features;
 
     // Page aligned, and so aligned to 16 bytes as RDBAL and TDBAL must be.
@@ -201,6 +243,13 @@ void E1000::power_up_phy() {
     }
 }
 
+/// The link goes down and comes back with what both ends agree on now.
+void E1000::restart_autoneg() {
+    const std::uint32_t pctrl = phy_access(mdic::op_read | pctrl::number << mdic::regadd_shift);
+    (void)phy_access(mdic::op_write | pctrl::number << mdic::regadd_shift | pctrl |
+                     pctrl::an_enable | pctrl::restart_an);
+}
+
 /// From quiet to running: SDM 14.3 (general), 14.4 (receive), 14.5 (transmit),
 /// interrupts last.
 void E1000::start(const udrv_net_desired& desired) {
@@ -253,11 +302,8 @@ void E1000::arm() {
 /// SDM 14.4. Buffers from before a stop are posted again, in their order, from
 /// the first descriptor on.
 void E1000::start_receive(const udrv_net_desired& desired) {
-    set_mac(desired.mac);
-    for (std::uint32_t i = 1; i < ra_entries; i++) {
-        reg::rah.at(i, ra_stride).write(regs_, 0); // high before low: no half address is valid
-        reg::ral.at(i, ra_stride).write(regs_, 0);
-    }
+    set_receive_address(0, desired.mac);
+    set_unicast(desired);
     for (std::uint32_t i = 0; i < mta_words; i++) {
         reg::mta.at(i, 4).write(regs_, 0);
     }
@@ -314,7 +360,11 @@ void E1000::apply(const udrv_net_desired& desired) {
 /// receiving for a second after each write of RCTL.)
 void E1000::update(const udrv_net_desired& desired) {
     if (std::memcmp(desired.mac, state_.mac, sizeof(desired.mac)) != 0) {
-        set_mac(desired.mac);
+        set_receive_address(0, desired.mac);
+    }
+    if (desired.nr_unicast != state_.nr_unicast ||
+        std::memcmp(desired.unicast, state_.unicast, sizeof(desired.unicast)) != 0) {
+        set_unicast(desired);
     }
     set_multicast(desired);
     if (const std::uint32_t wanted = receive_control(desired); wanted != rctl_) {
@@ -327,19 +377,35 @@ void E1000::update(const udrv_net_desired& desired) {
     if (desired.rx_usecs != state_.rx_usecs) {
         set_holdoff(desired.rx_usecs);
     }
+    if (desired.restart_autoneg != state_.restart_autoneg) {
+        restart_autoneg();
+    }
     state_ = desired;
 }
 
-/// Receive address 0, SDM 13.5.2: invalid while it is changed, high to low when
-/// clearing, low to high when setting.
-void E1000::set_mac(const std::uint8_t (&mac)[6]) {
+/// SDM 13.5.2: invalid while it is changed, high to low when clearing, low to high
+/// when setting.
+void E1000::set_receive_address(std::uint32_t index, const std::uint8_t (&mac)[6]) {
     std::uint32_t low_word = 0;
     for (unsigned i = 0; i < 4; i++) {
         low_word |= std::uint32_t{mac[i]} << (8 * i);
     }
-    reg::rah.write(regs_, 0);
-    reg::ral.write(regs_, low_word);
-    reg::rah.write(regs_, rah::av | std::uint32_t{mac[5]} << 8 | mac[4]);
+    reg::rah.at(index, ra_stride).write(regs_, 0);
+    reg::ral.at(index, ra_stride).write(regs_, low_word);
+    reg::rah.at(index, ra_stride).write(regs_, rah::av | std::uint32_t{mac[5]} << 8 | mac[4]);
+}
+
+/// The other receive addresses; the kernel asks for no more than there are. Those that
+/// are not used are cleared.
+void E1000::set_unicast(const udrv_net_desired& desired) {
+    for (std::uint32_t i = 1; i < ra_entries; i++) {
+        if (i <= desired.nr_unicast) {
+            set_receive_address(i, desired.unicast[i - 1]);
+        } else {
+            reg::rah.at(i, ra_stride).write(regs_, 0);
+            reg::ral.at(i, ra_stride).write(regs_, 0);
+        }
+    }
 }
 
 /// The hash table lets some other groups through; the stack sorts them out.
@@ -374,7 +440,7 @@ void E1000::set_features(std::uint32_t features) {
 void E1000::set_holdoff(std::uint32_t usecs) {
     const std::uint64_t wanted_us = usecs != 0 ? usecs : config_.holdoff_us;
     const std::uint64_t interval = wanted_us * 1000 / 256; // ITR counts 256 ns, in 16 bits
-    reg::itr.write(regs_, static_cast<std::uint32_t>(std::min<std::uint64_t>(interval, 0xffff)));
+    reg::itr.write(regs_, static_cast<std::uint32_t>(std::min<std::uint64_t>(interval, itr_max)));
 }
 
 // ---- Interrupt, link and statistics -------------------------------------------
@@ -441,6 +507,24 @@ void E1000::collect_stats() {
 void E1000::read_stats(std::span<std::uint64_t> stats) {
     collect_stats();
     std::copy_n(stats_.begin(), std::min(stats.size(), stats_.size()), stats.begin());
+}
+
+/// As the kernel's own driver of the chip has them. The receive errors are sums: RLEC
+/// does not count alike on all chips of the family, so lengths are RUC and ROC.
+void E1000::read_counters(udrv_net_counters& counters) const {
+    counters = {};
+    counters.rx_length_errors = stats_[ruc] + stats_[roc];
+    counters.rx_crc_errors = stats_[crcerrs];
+    counters.rx_frame_errors = stats_[algnerrc];
+    counters.rx_errors = counters.rx_length_errors + counters.rx_crc_errors +
+                         counters.rx_frame_errors + stats_[rxerrc] + stats_[cexterr];
+    counters.rx_missed_errors = stats_[mpc];
+    counters.multicast = stats_[mprc];
+    counters.tx_errors = stats_[ecol] + stats_[latecol];
+    counters.tx_aborted_errors = stats_[ecol];
+    counters.tx_window_errors = stats_[latecol];
+    counters.tx_carrier_errors = stats_[tncrs];
+    counters.collisions = stats_[colc];
 }
 
 void E1000::read_registers(std::span<udrv_net_register> registers) {

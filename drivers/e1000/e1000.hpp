@@ -16,10 +16,10 @@
 #include <vector>
 
 #include "drivers/e1000/e1000_registers.hpp"
-#include <udrv/udrv.h>
 #include "libudrv/device/dma.hpp"
 #include "libudrv/device/registers.hpp"
 #include "libudrv/net/net_chip.hpp"
+#include <udrv/udrv.h>
 
 namespace udrv::e1000 {
 
@@ -65,6 +65,13 @@ inline constexpr std::uint32_t rx_buffer_bytes = 2048; ///< RCTL.BSIZE
 /// transmits 16,288 (SDM 3.3.3); 16,128 is under both with a VLAN tag to spare.
 inline constexpr std::uint32_t max_frame_bytes = 16128;
 inline constexpr std::uint32_t max_mtu = max_frame_bytes - 14 - 4; ///< Ethernet header, FCS
+/// Where a checksum can be put: TUCSS and TUCSO are bytes (SDM 3.3.6).
+inline constexpr std::uint32_t max_csum_field = 0xff;
+/// Headers of a packet to segment: the chip's header buffer (SDM 3.5.9).
+inline constexpr std::uint32_t max_tso_hdr_bytes = 240;
+/// ITR is 16 bits of 256 ns (SDM 13.4.18).
+inline constexpr std::uint32_t itr_max = 0xffff;
+inline constexpr std::uint32_t max_rx_usecs = itr_max * 256 / 1000;
 /// Bytes of one data descriptor, well inside the 16,288 of SDM 3.3.3.
 inline constexpr std::uint32_t tx_descriptor_bytes = 8192;
 
@@ -88,6 +95,7 @@ class E1000 {
     [[nodiscard]] NetLink link();
     [[nodiscard]] static std::span<const std::string_view> stat_names();
     void read_stats(std::span<std::uint64_t> stats);
+    void read_counters(udrv_net_counters& counters) const;
     void read_registers(std::span<udrv_net_register> registers);
     void stop();
 
@@ -122,12 +130,14 @@ class E1000 {
     [[nodiscard]] MacAddress read_mac();
     [[nodiscard]] std::uint32_t phy_access(std::uint32_t command);
     void power_up_phy();
+    void restart_autoneg();
     void start(const udrv_net_desired& desired);
     void start_receive(const udrv_net_desired& desired);
     void start_transmit();
     // e1000.cpp: what the administrator may change while the chip runs
     void update(const udrv_net_desired& desired);
-    void set_mac(const std::uint8_t (&mac)[6]);
+    void set_receive_address(std::uint32_t index, const std::uint8_t (&mac)[6]);
+    void set_unicast(const udrv_net_desired& desired);
     void set_multicast(const udrv_net_desired& desired);
     void set_features(std::uint32_t features);
     void set_holdoff(std::uint32_t usecs);
@@ -180,7 +190,7 @@ class E1000 {
     std::uint16_t context_start_ = 0;
     std::uint16_t context_offset_ = 0;
 
-    static constexpr std::size_t nr_chip_stats = 11;
+    static constexpr std::size_t nr_chip_stats = 17;
     static constexpr std::size_t nr_stats = nr_chip_stats + 3;
     std::array<std::uint64_t, nr_stats> stats_{};
     std::array<std::uint32_t, nr_chip_stats> stats_seen_{}; ///< of counters that do not clear

@@ -58,8 +58,14 @@ inline constexpr R32 rah{0x5404};    //   ra_stride apart
 
 // Statistics (SDM 13.7), cleared by reading.
 inline constexpr R32 crcerrs{0x4000};
+inline constexpr R32 algnerrc{0x4004};
+inline constexpr R32 rxerrc{0x400c};
 inline constexpr R32 mpc{0x4010};
+inline constexpr R32 ecol{0x4018};
+inline constexpr R32 latecol{0x4020};
 inline constexpr R32 colc{0x4028};
+inline constexpr R32 tncrs{0x4034};
+inline constexpr R32 cexterr{0x403c};
 inline constexpr R32 rlec{0x4040};
 inline constexpr R32 gprc{0x4074};
 inline constexpr R32 bprc{0x4078};

@@ -22,8 +22,6 @@ constexpr std::uint32_t ipv4_checksum_offset = 10; // in the IP header
 constexpr std::uint32_t tcp_checksum_offset = 16;  // in the TCP header
 // Of a frame as it is handed over: with a VLAN tag perhaps, without the FCS.
 constexpr std::uint32_t tx_max_bytes = max_frame_bytes;
-constexpr std::uint32_t context_offset_max = 0xff; // TUCSS and TUCSO are bytes
-constexpr std::uint32_t tso_header_max = 240;      // the chip's header buffer, SDM 3.5.9
 
 std::uint8_t load_status(std::uint8_t& status) {
     return std::atomic_ref<std::uint8_t>(status).load(std::memory_order_acquire);
@@ -220,7 +218,7 @@ bool E1000::plan_offload(const udrv_net_tx& first, TxPlan& plan) const {
     if (!tso && (first.flags & UDRV_NET_TX_CSUM) == 0) {
         return true;
     }
-    if (field > context_offset_max || field + 2 > plan.bytes) {
+    if (field > max_csum_field || field + 2 > plan.bytes) {
         return false;
     }
     plan.options = tx_options::txsm;
@@ -236,7 +234,7 @@ bool E1000::plan_offload(const udrv_net_tx& first, TxPlan& plan) const {
         }
     } else {
         const std::uint32_t header = first.hdr_bytes;
-        if (first.gso_size == 0 || header > tso_header_max || header >= plan.bytes ||
+        if (first.gso_size == 0 || header > max_tso_hdr_bytes || header >= plan.bytes ||
             header < field + 4 || first.ip_start < ethernet_header_bytes ||
             start <= first.ip_start || header + first.gso_size > tx_max_bytes) {
             return false;

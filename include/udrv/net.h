@@ -38,10 +38,15 @@
 #define UDRV_NET_MIN_DEPTH	64
 #define UDRV_NET_MAX_DEPTH	1024
 #define UDRV_NET_MAX_MULTICAST	128	/* more: UDRV_NET_ALLMULTI is set */
-#define UDRV_NET_MAX_STATS	32
+#define UDRV_NET_MIN_TSO_BYTES	8192	/* of max_tso_bytes */
+#define UDRV_NET_MAX_TSO_BYTES	65536
+#define UDRV_NET_MAX_UNICAST	32	/* more, or more than the chip has: UDRV_NET_PROMISC is set */
+#define UDRV_NET_MAX_STATS	64
 #define UDRV_NET_MAX_REGISTERS	32
 #define UDRV_NET_NAME_LEN	16	/* IFNAMSIZ */
 #define UDRV_NET_STAT_LEN	32	/* ETH_GSTRING_LEN */
+#define UDRV_NET_DRIVER_LEN	32	/* ETHTOOL_FWVERS_LEN */
+#define UDRV_NET_LINK_WORDS	2	/* of 64 link modes each */
 #define UDRV_NET_MAX_BUF	2048	/* bytes of one receive buffer */
 
 /* What the chip can do (attach) and what of it is wanted (desired state). */
@@ -126,13 +131,46 @@ struct udrv_net_desired {
 	__u32 features;		/* UDRV_NET_F_* that are switched on */
 	__u32 rx_usecs;		/* interrupt hold-off; 0: the driver's choice */
 	__u32 nr_multicast;
+	__u32 nr_unicast;	/* addresses besides mac, at most max_unicast */
+	__u32 restart_autoneg;	/* changed: negotiate the link again */
 	__u8 mac[6];
 	__u8 reserved[2];
+	char name[UDRV_NET_NAME_LEN];	/* as the interface is called now */
 	__u8 multicast[UDRV_NET_MAX_MULTICAST][6];
+	__u8 unicast[UDRV_NET_MAX_UNICAST][6];
 };
 
 #define UDRV_NET_LINK_UP	(1u << 0)
 #define UDRV_NET_FULL_DUPLEX	(1u << 1)
+#define UDRV_NET_AUTONEG	(1u << 2)	/* the link is negotiated */
+#define UDRV_NET_PAUSE_RX	(1u << 3)	/* obeys pause frames */
+#define UDRV_NET_PAUSE_TX	(1u << 4)	/* sends them */
+#define UDRV_NET_PAUSE_AUTONEG	(1u << 5)	/* both as negotiated */
+
+/*
+ * What the chip counted since this driver started, in the terms of `ip -s -s
+ * link` (struct rtnl_link_stats64). The kernel adds up what the drivers of an
+ * interface counted one after the other. A packet that was handed over with
+ * UDRV_NET_RX_DROP or completed with UDRV_NET_TX_DROPPED is counted already.
+ */
+struct udrv_net_counters {
+	__u64 rx_errors;	/* the kinds below but rx_missed_errors, in sum */
+	__u64 rx_length_errors;
+	__u64 rx_crc_errors;
+	__u64 rx_frame_errors;
+	__u64 rx_over_errors;
+	__u64 rx_fifo_errors;
+	__u64 rx_missed_errors;	/* no room for the packet: neither errors nor drops */
+	__u64 rx_dropped;
+	__u64 multicast;
+	__u64 tx_errors;
+	__u64 tx_aborted_errors;
+	__u64 tx_carrier_errors;
+	__u64 tx_fifo_errors;
+	__u64 tx_window_errors;
+	__u64 tx_dropped;
+	__u64 collisions;
+};
 
 /* A register of the chip, for `ethtool -d`. */
 struct udrv_net_register {
@@ -140,18 +178,35 @@ struct udrv_net_register {
 	__u32 value;
 };
 
-/* What the driver knows. Driver writes, the kernel answers from it. */
+/*
+ * What the driver knows. Driver writes, the kernel answers from it. Link modes
+ * are bits by the numbers ETHTOOL_LINK_MODE_*_BIT of linux/ethtool.h.
+ */
 struct udrv_net_published {
 	__u32 generation;
-	__u32 link;		/* UDRV_NET_LINK_UP, UDRV_NET_FULL_DUPLEX */
+	__u32 link;		/* UDRV_NET_LINK_UP to UDRV_NET_PAUSE_AUTONEG */
 	__u32 speed_mbps;
+	__u32 applied;		/* generation of the desired state that the chip agrees with */
+	__u8 port;		/* PORT_* of linux/ethtool.h */
+	__u8 phy_address;
+	__u8 mdix;		/* ETH_TP_MDI_*: as it is */
+	__u8 mdix_ctrl;		/* ETH_TP_MDI_*: as it is chosen */
 	__u32 reserved;
-	__u64 stats[UDRV_NET_MAX_STATS];	/* all are shown, by these names: */
-	char stat_names[UDRV_NET_MAX_STATS][UDRV_NET_STAT_LEN];
+	__u64 supported[UDRV_NET_LINK_WORDS];
+	__u64 advertising[UDRV_NET_LINK_WORDS];
+	__u64 lp_advertising[UDRV_NET_LINK_WORDS];	/* the link partner; zero: not known */
+	struct udrv_net_counters counters;
+	__u64 stats[UDRV_NET_MAX_STATS];	/* by the stat_names of attach */
 	struct udrv_net_register registers[UDRV_NET_MAX_REGISTERS];	/* both zero: none */
 };
 
 /* ---- Attach --------------------------------------------------------------- */
+
+/*
+ * An interface keeps what it once promised: a later driver of the device may not
+ * have fewer features or a smaller max_mtu. The other limits are those of the
+ * driver that is attached.
+ */
 
 /* Offsets in bytes from the start of the map. */
 struct udrv_net_queue_layout {
@@ -173,7 +228,11 @@ struct udrv_net_attach {
 	__u32 rx_depth;		/* in: buffers, a power of two */
 	__u32 rx_buf_bytes;	/* in: 256 to UDRV_NET_MAX_BUF */
 	__u32 tx_max_segments;	/* in: of one packet, 1 or more */
-	__u32 max_mtu;		/* in: 68 to 65521 */
+	/*
+	 * in: 68 to 65521. The interface has less where a packet would not fit into
+	 * the kernel's MAX_SKB_FRAGS (17 at least) buffers of rx_buf_bytes.
+	 */
+	__u32 max_mtu;
 	__u32 features;		/* in: UDRV_NET_F_* the chip can do */
 	__u32 ifindex;		/* out */
 	__u32 reserved1;
@@ -181,15 +240,25 @@ struct udrv_net_attach {
 	__u32 published;	/* out: offset of struct udrv_net_published */
 	__u64 map_bytes;	/* out: length to mmap at UDRV_MMAP_PORT */
 	struct udrv_net_queue_layout queues[UDRV_NET_MAX_QUEUES];	/* out */
+	/* What is beyond these is done in software. Of the three, 0: no limit. */
+	__u32 max_csum_field;	/* in: csum_start + csum_offset at most */
+	__u32 max_tso_hdr_bytes;	/* in: hdr_bytes at most */
+	__u32 max_tso_bytes;	/* in: of a packet to be segmented: 8,192 to 65,536 */
+	__u32 max_rx_usecs;	/* in: interrupt hold-off; 0: it can not be chosen */
+	__u32 max_unicast;	/* in: addresses besides mac that the chip can filter, to 32 */
+	__u32 nr_stats;		/* in: counters of its own, for `ethtool -S` */
+	char driver[UDRV_NET_DRIVER_LEN];	/* in: for `ethtool -i` */
+	char stat_names[UDRV_NET_MAX_STATS][UDRV_NET_STAT_LEN];	/* in: nr_stats of them */
 };
 
 UDRV_ASSERT_SIZE(struct udrv_net_tx, 32);
 UDRV_ASSERT_SIZE(struct udrv_net_completion, 8);
 UDRV_ASSERT_SIZE(struct udrv_net_fill, 16);
 UDRV_ASSERT_SIZE(struct udrv_net_rx, 16);
-UDRV_ASSERT_SIZE(struct udrv_net_desired, 804);
-UDRV_ASSERT_SIZE(struct udrv_net_published, 1552);
+UDRV_ASSERT_SIZE(struct udrv_net_desired, 1020);
+UDRV_ASSERT_SIZE(struct udrv_net_counters, 128);
+UDRV_ASSERT_SIZE(struct udrv_net_published, 968);
 UDRV_ASSERT_SIZE(struct udrv_net_queue_layout, 24);
-UDRV_ASSERT_SIZE(struct udrv_net_attach, 272);
+UDRV_ASSERT_SIZE(struct udrv_net_attach, 2376);
 
 #endif /* UDRV_UDRV_NET_H */

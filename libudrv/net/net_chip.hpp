@@ -8,8 +8,11 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <span>
 #include <string_view>
+
+#include <linux/ethtool.h>
 
 #include <udrv/net.h>
 
@@ -24,7 +27,29 @@ struct NetLink {
     friend bool operator==(const NetLink&, const NetLink&) = default;
 };
 
-/// What the chip offers; constant after construction.
+/// Link modes by the numbers ETHTOOL_LINK_MODE_*_BIT of linux/ethtool.h.
+using LinkModes = std::array<std::uint64_t, UDRV_NET_LINK_WORDS>;
+constexpr LinkModes link_modes(std::initializer_list<unsigned> bits) {
+    LinkModes modes{};
+    for (const unsigned bit : bits) {
+        modes[bit / 64] |= std::uint64_t{1} << (bit % 64);
+    }
+    return modes;
+}
+
+/// What `ethtool` says of the connector and of what can be negotiated on it.
+struct NetPhy {
+    std::uint8_t port = PORT_OTHER;
+    std::uint8_t phy_address = 0;
+    std::uint8_t mdix = ETH_TP_MDI_INVALID;      ///< ETH_TP_MDI_*: as it is
+    std::uint8_t mdix_ctrl = ETH_TP_MDI_INVALID; ///< as it is chosen
+    bool autoneg = false;                        ///< the link is negotiated
+    LinkModes supported{};
+    LinkModes advertising{};
+};
+
+/// What the chip offers; constant after construction. What is beyond one of the
+/// limits is done in software, or refused to who asks for it.
 struct NetCapabilities {
     MacAddress mac{};
     std::uint32_t tx_depth = 0;        ///< segments the chip can hold, a power of two
@@ -32,7 +57,13 @@ struct NetCapabilities {
     std::uint32_t rx_buf_bytes = 0;    ///< size of one receive buffer
     std::uint32_t tx_max_segments = 0; ///< of one packet
     std::uint32_t max_mtu = 0;
-    std::uint32_t features = 0; ///< UDRV_NET_F_*
+    std::uint32_t features = 0;          ///< UDRV_NET_F_*
+    std::uint32_t max_csum_field = 0;    ///< offset of a checksum in the packet; 0: no limit
+    std::uint32_t max_tso_hdr_bytes = 0; ///< headers of a packet to segment; 0: no limit
+    std::uint32_t max_tso_bytes = 0;     ///< all of such a packet; 0: no limit
+    std::uint32_t max_rx_usecs = 0;      ///< interrupt hold-off; 0: it cannot be chosen
+    std::uint32_t max_unicast = 0;       ///< addresses that it can filter besides its own
+    NetPhy phy{};
 };
 
 /// Why the chip interrupted, in the terms of the service loop.
@@ -51,7 +82,7 @@ concept NetChip = requires(C chip, const C const_chip, const udrv_net_desired& d
                            std::span<const udrv_net_fill> fill, std::span<udrv_net_rx> rx,
                            std::span<const udrv_net_tx> tx,
                            std::span<udrv_net_completion> completion,
-                           std::span<std::uint64_t> stats,
+                           std::span<std::uint64_t> stats, udrv_net_counters& counters,
                            std::span<udrv_net_register> registers) {
     { const_chip.capabilities() } -> std::same_as<const NetCapabilities&>;
     // Makes the chip agree with what the administrator wants; idempotent.
@@ -72,6 +103,8 @@ concept NetChip = requires(C chip, const C const_chip, const udrv_net_desired& d
     // Names are constant; read_stats adds up what the chip counted since the last call.
     { C::stat_names() } -> std::convertible_to<std::span<const std::string_view>>;
     {chip.read_stats(stats)};
+    // The same in the terms of `ip -s -s link`, as of the last read_stats().
+    {const_chip.read_counters(counters)};
     // For `ethtool -d`: as many of them as there is room for, none whose reading changes it.
     {chip.read_registers(registers)};
     {chip.stop()};

@@ -12,8 +12,9 @@
 
 namespace udrv {
 
-NetPort::NetPort(Device& device, const NetCapabilities& capabilities, const std::string& name,
-                 std::uint32_t vector) {
+NetPort::NetPort(Device& device, const NetCapabilities& capabilities,
+                 const NetPortOptions& options) {
+    const std::string& name = options.name;
     udrv_net_attach layout{};
     if (name.size() >= sizeof(layout.name)) {
         throw_error(EINVAL, fmt::format("name the interface '{}'", name),
@@ -28,7 +29,7 @@ NetPort::NetPort(Device& device, const NetCapabilities& capabilities, const std:
     }
     std::copy(name.begin(), name.end(), layout.name);
     std::copy(capabilities.mac.begin(), capabilities.mac.end(), layout.mac);
-    layout.vector = vector;
+    layout.vector = options.vector;
     layout.nr_queues = 1;
     layout.tx_depth = capabilities.tx_depth;
     layout.rx_depth = capabilities.rx_depth;
@@ -36,6 +37,18 @@ NetPort::NetPort(Device& device, const NetCapabilities& capabilities, const std:
     layout.tx_max_segments = capabilities.tx_max_segments;
     layout.max_mtu = capabilities.max_mtu;
     layout.features = capabilities.features;
+    layout.max_csum_field = capabilities.max_csum_field;
+    layout.max_tso_hdr_bytes = capabilities.max_tso_hdr_bytes;
+    layout.max_tso_bytes = capabilities.max_tso_bytes;
+    layout.max_rx_usecs = capabilities.max_rx_usecs;
+    layout.max_unicast = std::min<std::uint32_t>(capabilities.max_unicast, UDRV_NET_MAX_UNICAST);
+    // Cut to what there is room for, with the zero at the end.
+    options.driver.copy(layout.driver, sizeof(layout.driver) - 1);
+    const auto nr_stats = std::min<std::size_t>(options.stat_names.size(), UDRV_NET_MAX_STATS);
+    for (std::size_t n = 0; n < nr_stats; ++n) {
+        options.stat_names[n].copy(layout.stat_names[n], UDRV_NET_STAT_LEN - 1);
+    }
+    layout.nr_stats = static_cast<std::uint32_t>(nr_stats);
     device.attach(UDRV_PORT_NET, &layout, sizeof(layout));
     map_ = device.map_port(layout.map_bytes);
     lay_out(map_.data(), map_.len_bytes(), layout);

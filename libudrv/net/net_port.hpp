@@ -4,13 +4,15 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <string>
+#include <string_view>
 
 #include "libudrv/device/device.hpp"
+#include "libudrv/net/net_chip.hpp"
 #include "libudrv/rings/need_wakeup.hpp"
 #include "libudrv/rings/ring.hpp"
 #include "libudrv/rings/state_page.hpp"
-#include "libudrv/net/net_chip.hpp"
 #include <udrv/net.h>
 
 namespace udrv {
@@ -26,14 +28,20 @@ struct NetQueue {
     WakeFlag kernel; ///< the kernel's: enter the kernel after producing
 };
 
+/// What an interface is to be, besides what its chip can do.
+struct NetPortOptions {
+    std::string name;                               ///< at the first attach; empty: udn<n>
+    std::uint32_t vector = 0;                       ///< interrupt that carries the doorbells
+    std::string_view driver{};                      ///< for `ethtool -i`
+    std::span<const std::string_view> stat_names{}; ///< for `ethtool -S`
+};
+
 /// The attachment of a session to its network interface. It ends with the session.
 class NetPort {
   public:
     /// Makes (or takes over) the interface of the bound device and maps the rings.
-    /// `name` is wanted at the first attach, empty for udn<n>; `vector` is the
-    /// interrupt vector that carries the doorbells. Throws Error.
-    NetPort(Device& device, const NetCapabilities& capabilities, const std::string& name,
-            std::uint32_t vector);
+    /// Throws Error.
+    NetPort(Device& device, const NetCapabilities& capabilities, const NetPortOptions& options);
 
     /// Over `len_bytes` of plain memory laid out as `layout` says: for unit tests
     /// that play the kernel. The memory is not owned.

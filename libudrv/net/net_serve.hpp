@@ -8,9 +8,9 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "libudrv/net/net_service.hpp"
 #include "libudrv/process/driver.hpp"
 #include "libudrv/process/sandbox.hpp"
-#include "libudrv/net/net_service.hpp"
 
 namespace udrv {
 
@@ -21,7 +21,11 @@ namespace udrv {
 template <NetChip C>
 int serve_net(DriverContext& context, C& chip, std::uint32_t vector = 0) {
     Device& device = context.device;
-    NetPort port(device, chip.capabilities(), context.options.name, vector);
+    NetPort port(device, chip.capabilities(),
+                 {.name = context.options.name,
+                  .vector = vector,
+                  .driver = context.driver.name,
+                  .stat_names = C::stat_names()});
     const IrqFile irq = device.open_irq(vector);
     const auto waiter = make_waiter(context.options.wait, {&irq, 1}); // takes the signals
     Reporter reporter({std::string(context.driver.name), device.address().str(), port.name()},

@@ -39,14 +39,15 @@ class NetService : public ServiceLoop<NetService<C>> {
           port_(port), queue_(port.queue),
           tx_batch_(std::max(batch, chip.capabilities().tx_max_segments)) {
         this->hold_off_ = HoldOff(cpus);
-        const auto names = C::stat_names();
-        nr_stats_ = std::min<std::size_t>(names.size(), UDRV_NET_MAX_STATS);
-        for (std::size_t n = 0; n < UDRV_NET_MAX_STATS; ++n) {
-            // The kernel shows all of them.
-            const std::string name =
-                n < nr_stats_ ? std::string(names[n]) : fmt::format("unused_{}", n);
-            name.copy(page_.stat_names[n], UDRV_NET_STAT_LEN - 1);
-        }
+        nr_stats_ = std::min<std::size_t>(C::stat_names().size(), UDRV_NET_MAX_STATS);
+        const NetPhy& phy = chip.capabilities().phy;
+        page_.port = phy.port;
+        page_.phy_address = phy.phy_address;
+        page_.mdix = phy.mdix;
+        page_.mdix_ctrl = phy.mdix_ctrl;
+        std::copy(phy.supported.begin(), phy.supported.end(), page_.supported);
+        std::copy(phy.advertising.begin(), phy.advertising.end(), page_.advertising);
+        std::strncpy(name_.data(), port.name().c_str(), name_.size() - 1);
     }
 
     /// Makes the chip agree with the desired state and publishes the link. Throws
@@ -161,6 +162,10 @@ class NetService : public ServiceLoop<NetService<C>> {
         ++counters_.applies;
         chip_.apply(desired);
         up_ = desired.up != 0;
+        // Renamed by an administrator or by udev: what we say names it as it is called now.
+        std::copy_n(desired.name, name_.size() - 1, name_.begin());
+        page_.applied = desired.generation;
+        this->news();
         this->hold_off_.limit(desired.rx_usecs);
         tx_stalled_ = false;
         publish_state();
@@ -196,8 +201,10 @@ class NetService : public ServiceLoop<NetService<C>> {
     void publish_state() {
         const NetLink link = chip_.link();
         chip_.read_stats({stats_.data(), nr_stats_});
-        page_.link =
-            (link.up ? UDRV_NET_LINK_UP : 0U) | (link.full_duplex ? UDRV_NET_FULL_DUPLEX : 0U);
+        chip_.read_counters(page_.counters);
+        page_.link = (link.up ? UDRV_NET_LINK_UP : 0U) |
+                     (link.full_duplex ? UDRV_NET_FULL_DUPLEX : 0U) |
+                     (chip_.capabilities().phy.autoneg ? UDRV_NET_AUTONEG : 0U);
         page_.speed_mbps = link.speed_mbps;
         if (!std::equal(stats_.begin(), stats_.end(), page_.stats)) {
             std::copy(stats_.begin(), stats_.end(), page_.stats);
@@ -211,7 +218,7 @@ class NetService : public ServiceLoop<NetService<C>> {
             this->news();
             ++counters_.link_changes;
             this->reporter_.log(spdlog::level::info, "{}: link {}, {} Mb/s, {} duplex",
-                                port_.name(), link.up ? "up" : "down", link.speed_mbps,
+                                name_.data(), link.up ? "up" : "down", link.speed_mbps,
                                 link.full_duplex ? "full" : "half");
         }
     }
@@ -223,6 +230,7 @@ class NetService : public ServiceLoop<NetService<C>> {
     bool tx_stalled_ = false; ///< the chip had no room for the next packet
     bool up_ = false;
     std::optional<NetLink> link_;
+    std::array<char, UDRV_NET_NAME_LEN> name_{}; ///< of the interface, as it is called now
     udrv_net_published page_{};
     std::size_t nr_stats_ = 0;
     std::array<std::uint64_t, UDRV_NET_MAX_STATS> stats_{};

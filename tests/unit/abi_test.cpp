@@ -5,8 +5,8 @@
 
 #include <gtest/gtest.h>
 
-#include <udrv/udrv.h>
 #include <udrv/net.h>
+#include <udrv/udrv.h>
 
 namespace {
 
@@ -35,15 +35,22 @@ TEST(Abi, NetOffsets) {
     EXPECT_EQ(offsetof(udrv_net_tx, gso_size), 24U);
     EXPECT_EQ(offsetof(udrv_net_fill, id), 12U);
     EXPECT_EQ(offsetof(udrv_net_rx, flags), 8U);
-    EXPECT_EQ(offsetof(udrv_net_desired, mac), 28U);
-    EXPECT_EQ(offsetof(udrv_net_desired, multicast), 36U);
-    EXPECT_EQ(offsetof(udrv_net_published, stats), 16U);
-    EXPECT_EQ(offsetof(udrv_net_published, stat_names), 272U);
-    EXPECT_EQ(offsetof(udrv_net_published, registers), 1296U);
+    EXPECT_EQ(offsetof(udrv_net_desired, mac), 36U);
+    EXPECT_EQ(offsetof(udrv_net_desired, name), 44U);
+    EXPECT_EQ(offsetof(udrv_net_desired, multicast), 60U);
+    EXPECT_EQ(offsetof(udrv_net_desired, unicast), 828U);
+    EXPECT_EQ(offsetof(udrv_net_published, applied), 12U);
+    EXPECT_EQ(offsetof(udrv_net_published, supported), 24U);
+    EXPECT_EQ(offsetof(udrv_net_published, counters), 72U);
+    EXPECT_EQ(offsetof(udrv_net_published, stats), 200U);
+    EXPECT_EQ(offsetof(udrv_net_published, registers), 712U);
     EXPECT_EQ(offsetof(udrv_net_attach, vector), 24U);
     EXPECT_EQ(offsetof(udrv_net_attach, desired), 64U);
     EXPECT_EQ(offsetof(udrv_net_attach, map_bytes), 72U);
     EXPECT_EQ(offsetof(udrv_net_attach, queues), 80U);
+    EXPECT_EQ(offsetof(udrv_net_attach, max_csum_field), 272U);
+    EXPECT_EQ(offsetof(udrv_net_attach, driver), 296U);
+    EXPECT_EQ(offsetof(udrv_net_attach, stat_names), 328U);
 }
 
 TEST(Abi, MapOffsetsDoNotOverlap) {

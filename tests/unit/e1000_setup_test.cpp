@@ -400,6 +400,84 @@ TEST(E1000Stats, CountersThatDoNotClearAreNotCountedTwice) {
     EXPECT_EQ(e1000::E1000::stat_names()[4], "rx_missed");
 }
 
+// As the kernel's own driver of the chip tells it in `ip -s -s link`.
+TEST(E1000Stats, CountersOfTheStandardKindsAreThoseOfTheChip) {
+    Rig rig;
+    rig.driver.apply(up_state());
+    const std::array<std::pair<std::uint32_t, std::uint32_t>, 12> counted{{
+        {0x4000, 1},      // CRCERRS
+        {0x4004, 2},      // ALGNERRC
+        {0x400c, 4},      // RXERRC
+        {0x403c, 8},      // CEXTERR
+        {0x40a4, 16},     // RUC
+        {0x40ac, 32},     // ROC
+        {0x4010, 1000},   // MPC
+        {0x4018, 64},     // ECOL
+        {0x4020, 128},    // LATECOL
+        {0x4034, 256},    // TNCRS
+        {0x4028, 512},    // COLC
+        {0x407c, 10'000}, // MPRC
+    }};
+    for (const auto& [offset, value] : counted) {
+        rig.chip.at(offset) = value;
+    }
+    std::vector<std::uint64_t> values(e1000::E1000::stat_names().size());
+    rig.driver.read_stats(values);
+    udrv_net_counters counters{};
+    rig.driver.read_counters(counters);
+    EXPECT_EQ(counters.rx_errors, 63U);
+    EXPECT_EQ(counters.rx_crc_errors, 1U);
+    EXPECT_EQ(counters.rx_frame_errors, 2U);
+    EXPECT_EQ(counters.rx_length_errors, 48U);
+    EXPECT_EQ(counters.rx_missed_errors, 1000U);
+    EXPECT_EQ(counters.tx_errors, 192U);
+    EXPECT_EQ(counters.tx_aborted_errors, 64U);
+    EXPECT_EQ(counters.tx_window_errors, 128U);
+    EXPECT_EQ(counters.tx_carrier_errors, 256U);
+    EXPECT_EQ(counters.collisions, 512U);
+    EXPECT_EQ(counters.multicast, 10'000U);
+}
+
+// SDM 13.5.2, 13.5.3: the chip compares with all sixteen that are valid.
+TEST(E1000Filter, OtherUnicastAddressesTakeTheOtherReceiveAddresses) {
+    Rig rig;
+    udrv_net_desired desired = up_state();
+    desired.nr_unicast = 15;
+    for (std::uint8_t i = 0; i < 15; i++) {
+        desired.unicast[i][0] = 2;
+        desired.unicast[i][5] = i;
+    }
+    rig.driver.apply(desired); // while it starts
+    const auto high = [&](std::uint32_t i) { return rig.chip.at(0x5404 + 8 * i); };
+    for (std::uint32_t i = 1; i < 16; i++) {
+        EXPECT_EQ(rig.chip.at(0x5400 + 8 * i), 2U) << i;
+        EXPECT_EQ(high(i), 1U << 31 | (i - 1) << 8) << i;
+    }
+    EXPECT_EQ(rig.chip.at(0x100) & (1U << 3), 0U) << "not promiscuous";
+    desired.nr_unicast = 1;
+    desired.unicast[0][5] = 77;
+    rig.driver.apply(desired); // while it runs
+    EXPECT_EQ(high(1), 1U << 31 | 77U << 8);
+    for (std::uint32_t i = 2; i < 16; i++) {
+        EXPECT_EQ(high(i), 0U) << i;
+    }
+    EXPECT_EQ(rig.chip.at(0x5400), 0x12005452U) << "its own stays";
+    EXPECT_EQ(rig.driver.capabilities().max_unicast, 15U);
+}
+
+TEST(E1000Link, IsNegotiatedAgainOnlyWhenAskedFor) {
+    Rig rig;
+    udrv_net_desired desired = up_state();
+    desired.restart_autoneg = 7; // asked of a predecessor
+    rig.chip.pctrl &= static_cast<std::uint16_t>(~(1U << 9));
+    rig.driver.apply(desired);
+    EXPECT_EQ(rig.chip.pctrl & (1U << 9), 0U);
+    desired.restart_autoneg = 8;
+    rig.driver.apply(desired);
+    EXPECT_NE(rig.chip.pctrl & (1U << 9), 0U) << "RESTART_AN, IEEE 802.3 22.2.4.1";
+    EXPECT_NE(rig.chip.pctrl & (1U << 12), 0U) << "AN_ENABLE";
+}
+
 TEST(E1000Registers, AreShownByOffsetAndFitTheStatePage) {
     Rig rig;
     rig.driver.apply(up_state());

@@ -11,8 +11,8 @@
 #include <memory>
 #include <vector>
 
-#include "libudrv/rings/state_page.hpp"
 #include "libudrv/net/net_port.hpp"
+#include "libudrv/rings/state_page.hpp"
 
 namespace udrv::test {
 
@@ -63,6 +63,7 @@ class FakeKernel {
         udrv_net_desired page{};
         page.up = up ? 1 : 0;
         page.mtu = 1500;
+        std::strcpy(page.name, "udn7");
         desired.write(page);
     }
 
@@ -159,6 +160,7 @@ class FakeChip {
         return names;
     }
     void read_stats(std::span<std::uint64_t> stats) { stats[0] += 1; }
+    void read_counters(udrv_net_counters& counters) const { counters.rx_missed_errors = 5; }
     void read_registers(std::span<udrv_net_register> registers) { registers[0] = {0x10, 0xabcd}; }
     void stop() { ++stops; }
 

@@ -62,13 +62,26 @@ TEST(NetService, StartAppliesAndPublishes) {
     ASSERT_TRUE(rig.kernel.published.read(page));
     EXPECT_EQ(page.link, UDRV_NET_LINK_UP | UDRV_NET_FULL_DUPLEX);
     EXPECT_EQ(page.speed_mbps, 1000U);
-    EXPECT_STREQ(page.stat_names[0], "frames");
-    EXPECT_EQ(std::strlen(page.stat_names[1]), UDRV_NET_STAT_LEN - 1U);
-    EXPECT_STREQ(page.stat_names[2], "unused_2");
+    EXPECT_EQ(page.counters.rx_missed_errors, 5U);
     EXPECT_GE(page.stats[0], 1U);
     EXPECT_EQ(page.registers[0].offset, 0x10U);
     EXPECT_EQ(page.registers[0].value, 0xabcdU);
     EXPECT_EQ(page.registers[1].offset, 0U);
+}
+
+// A test of the system waits for it, instead of some time.
+TEST(NetService, SaysWhichDesiredStateItHasApplied) {
+    Rig rig;
+    rig.kernel.want_up(true);
+    rig.service.start();
+    udrv_net_published page{};
+    ASSERT_TRUE(rig.kernel.published.read(page));
+    EXPECT_EQ(page.applied, 2U);
+    rig.kernel.want_up(false);
+    rig.kernel.want_up(true);
+    rig.service.start();
+    ASSERT_TRUE(rig.kernel.published.read(page));
+    EXPECT_EQ(page.applied, 6U);
 }
 
 TEST(NetService, APacketGoesRoundInOrder) {

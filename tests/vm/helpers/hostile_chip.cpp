@@ -82,7 +82,7 @@ int session(const udrv::PciAddress& address, std::uint32_t theme, Random& random
     udrv::BarMapping regs = device.map_bar(0);
     udrv::e1000::E1000 chip(regs, device);
     device.bus_master(true);
-    udrv::NetPort port(device, chip.capabilities(), "", 0);
+    udrv::NetPort port(device, chip.capabilities(), {});
     const udrv::IrqFile irq = device.open_irq(0);
     const auto waiter = udrv::make_waiter({}, {&irq, 1});
     udrv::Reporter reporter({"hostile", address.str(), port.name()}, "");

@@ -23,7 +23,13 @@ inline udrv_net_attach net_shape() {
     shape.rx_depth = 256;
     shape.rx_buf_bytes = 2048;
     shape.tx_max_segments = 17;
-    shape.max_mtu = 9000;
+    shape.max_mtu = 16110;
+    shape.max_rx_usecs = 1000;
+    shape.max_unicast = 15;
+    shape.nr_stats = UDRV_NET_MAX_STATS;
+    for (auto& name : shape.stat_names) {
+        fmt::format_to_n(name, sizeof(name) - 1, "counter_{}", &name - shape.stat_names);
+    }
     shape.features = UDRV_NET_F_TX_CSUM | UDRV_NET_F_TSO4 | UDRV_NET_F_RX_CSUM |
                      UDRV_NET_F_VLAN_TX | UDRV_NET_F_VLAN_RX;
     return shape;

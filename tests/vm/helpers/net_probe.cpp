@@ -7,7 +7,8 @@
 //   net_probe join IFACE GROUP PORT SECONDS   joins the group, prints one datagram
 //   net_probe cast IFACE GROUP PORT TEXT      a datagram to the group
 //   net_probe receive PORT             one TCP connection, to standard output
-//   net_probe send ADDRESS PORT        standard input (a file), by sendfile(2)
+//   net_probe send ADDRESS PORT [BYTES]   standard input (a file), by sendfile(2); with so
+//                                      many bytes of IPv6 destination options in each packet
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -177,7 +178,26 @@ int receive(const std::string& port) {
     }
 }
 
-int send_file(const std::string& address, const std::string& port) {
+/// An extension header of `bytes` (8 to 2,048, a multiple of 8) with each packet, RFC 8200
+/// 4.6: options that a receiver is to skip, of 256 bytes at most.
+void add_destination_options(int fd, std::size_t bytes) {
+    constexpr std::uint8_t experiment = 0x1e; // RFC 4727 3.6: 00 in front means skip
+    std::array<std::uint8_t, 2048> header{};
+    bytes = std::min(bytes, header.size()) / 8 * 8;
+    header[1] = static_cast<std::uint8_t>(bytes / 8 - 1);
+    for (std::size_t at = 2; at < bytes;) {
+        std::size_t length = std::min<std::size_t>(bytes - at, 256);
+        length -= bytes - at - length == 1 ? 1 : 0; // the next one has two bytes at least
+        header[at] = experiment;
+        header[at + 1] = static_cast<std::uint8_t>(length - 2);
+        at += length;
+    }
+    require(
+        ::setsockopt(fd, IPPROTO_IPV6, IPV6_DSTOPTS, header.data(), static_cast<socklen_t>(bytes)),
+        "destination options");
+}
+
+int send_file(const std::string& address, const std::string& port, std::size_t option_bytes) {
     addrinfo hints{};
     hints.ai_socktype = SOCK_STREAM;
     hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
@@ -187,6 +207,9 @@ int send_file(const std::string& address, const std::string& port) {
         die(address.c_str());
     }
     const int fd = require(::socket(found->ai_family, SOCK_STREAM, 0), "socket");
+    if (option_bytes != 0) {
+        add_destination_options(fd, option_bytes);
+    }
     int status = -1;
     for (int attempt = 0; attempt < 50 && status != 0; attempt++) {
         status = ::connect(fd, found->ai_addr, found->ai_addrlen);
@@ -227,8 +250,8 @@ int main(int argc, char** argv) {
     if (what == "receive" && argc == 3) {
         return receive(argv[2]);
     }
-    if (what == "send" && argc == 4) {
-        return send_file(argv[2], argv[3]);
+    if (what == "send" && (argc == 4 || argc == 5)) {
+        return send_file(argv[2], argv[3], argc == 5 ? std::stoul(argv[4]) : 0);
     }
     std::fprintf(stderr, "net_probe: see the head of its source for how to call it\n");
     return 2;

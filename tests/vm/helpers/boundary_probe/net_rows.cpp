@@ -46,8 +46,9 @@ void ends(const udrv::PciAddress& address, const std::string& name, const std::s
 
 /// One attempt that a session survives; `outcome` says what came of it.
 void survives(const udrv::PciAddress& address, const std::string& name,
+              const udrv_net_attach& shape,
               const std::function<std::string(NetSession&)>& outcome) {
-    NetSession s(address);
+    NetSession s(address, shape);
     const auto violations = attribute(address, "violations");
     KernelLog log;
     const std::string text = outcome(s);
@@ -55,6 +56,11 @@ void survives(const udrv::PciAddress& address, const std::string& name,
     const auto counted = attribute(address, "violations") - violations;
     report(alive && counted == 0 && log.count("broke the protocol") == 0 && !text.starts_with("!"),
            name, fmt::format("{}{}", text, alive ? "" : ", and the session ended"));
+}
+
+void survives(const udrv::PciAddress& address, const std::string& name,
+              const std::function<std::string(NetSession&)>& outcome) {
+    survives(address, name, net_shape(), outcome);
 }
 
 std::int64_t statistic(const NetSession& s, const std::string& name) {
@@ -234,7 +240,7 @@ void packet_rows(const udrv::PciAddress& address) {
 /// Counters and their names, as `ethtool -S` gets them; the number of names.
 std::size_t ethtool_names(const NetSession& s, std::size_t& unprintable) {
     const udrv::FileDescriptor fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-    constexpr std::size_t room = UDRV_NET_MAX_STATS; // another number gets none
+    const std::uint32_t room = s.layout.nr_stats; // another number gets none
     std::vector<std::uint32_t> buffer((sizeof(ethtool_gstrings) + room * ETH_GSTRING_LEN) / 4 + 1);
     void* memory = buffer.data();
     auto* strings = static_cast<ethtool_gstrings*>(memory);
@@ -260,17 +266,69 @@ std::size_t ethtool_names(const NetSession& s, std::size_t& unprintable) {
     return strings->len;
 }
 
+/// The values of the counters, as `ethtool -S` gets them.
+std::vector<std::uint64_t> ethtool_values(const NetSession& s) {
+    const udrv::FileDescriptor fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    std::vector<std::uint64_t> buffer(1 + s.layout.nr_stats); // cmd and n_stats, then data
+    void* memory = buffer.data();
+    auto* stats = static_cast<ethtool_stats*>(memory);
+    stats->cmd = ETHTOOL_GSTATS;
+    stats->n_stats = s.layout.nr_stats;
+    ifreq request{};
+    std::memcpy(request.ifr_name, s.layout.name, IFNAMSIZ);
+    request.ifr_data = static_cast<char*>(memory);
+    if (::ioctl(fd.value(), SIOCETHTOOL, &request) < 0) {
+        std::perror("SIOCETHTOOL");
+    }
+    return {buffer.begin() + 1, buffer.end()};
+}
+
 void state_rows(const udrv::PciAddress& address) {
-    survives(address, "state: counters with names of control characters", [](NetSession& s) {
-        std::memset(s.published->stat_names, 0x1b, sizeof(s.published->stat_names));
-        s.published->speed_mbps = ~0U;
-        s.link(true);
-        (void)s.publish();
-        std::size_t unprintable = 0;
-        const std::size_t names = ethtool_names(s, unprintable);
-        return fmt::format("{}{} names, {} characters that a terminal obeys",
-                           names == UDRV_NET_MAX_STATS && unprintable == 0 ? "" : "!", names,
-                           unprintable);
+    udrv_net_attach shouting = net_shape();
+    shouting.nr_stats = UDRV_NET_MAX_STATS - 1; // another set than that of the others
+    std::memset(shouting.driver, 0x1b, sizeof(shouting.driver) - 1);
+    for (auto& name : shouting.stat_names) {
+        std::memset(name, 0x1b, sizeof(name) - 1);
+    }
+    survives(address, "state: counters with names of control characters", shouting,
+             [](NetSession& s) {
+                 s.published->speed_mbps = ~0U;
+                 s.published->port = 0xff;
+                 s.link(true);
+                 (void)s.publish();
+                 std::size_t unprintable = 0;
+                 const std::size_t names = ethtool_names(s, unprintable);
+                 return fmt::format("{}{} names, {} characters that a terminal obeys",
+                                    names == UDRV_NET_MAX_STATS - 1 && unprintable == 0 ? "" : "!",
+                                    names, unprintable);
+             });
+    survives(address, "state: a page that is torn is never shown", [](NetSession& s) {
+        std::atomic<bool> stop{false};
+        std::thread writer([&] {
+            std::atomic_ref generation(s.published->generation);
+            for (std::uint64_t n = 1; !stop; n++) {
+                generation.store(generation.load() | 1);
+                for (auto& value : s.published->stats) {
+                    std::atomic_ref(value).store(n, std::memory_order_release);
+                }
+                generation.store(generation.load() + 1, std::memory_order_release);
+            }
+        });
+        std::uint64_t torn = 0, changes = 0, last = 0;
+        for (int n = 0; n < 3000; n++) {
+            (void)s.publish();
+            const auto values = ethtool_values(s);
+            torn += std::count(values.begin(), values.end(), values.front()) !=
+                            static_cast<long>(values.size())
+                        ? 1U
+                        : 0U;
+            changes += values.front() != last ? 1U : 0U;
+            last = values.front();
+        }
+        stop = true;
+        writer.join();
+        return fmt::format("{}{} torn, {} different ones", torn == 0 && changes > 0 ? "" : "!",
+                           torn, changes);
     });
     survives(address, "state: a generation that stays odd keeps what was", [](NetSession& s) {
         s.link(true);
@@ -362,6 +420,19 @@ void attach_rows(const udrv::PciAddress& address) {
     refused("an unknown feature", [](auto& a) { a.features |= 1U << 31; });
     refused("fewer features than the interface promised", [](auto& a) { a.features = 0; });
     refused("an MTU below the interface's", [](auto& a) { a.max_mtu = 68; });
+    // The interface's is 1,500 now, but anybody may make it larger at any time.
+    refused("a largest MTU below the one that the interface promised",
+            [](auto& a) { a.max_mtu = 4000; });
+    refused("a TSO limit that no packet fits", [](auto& a) { a.max_tso_bytes = 1; });
+    refused("more addresses than there is room for",
+            [](auto& a) { a.max_unicast = UDRV_NET_MAX_UNICAST + 1; });
+    refused("more counters than there is room for",
+            [](auto& a) { a.nr_stats = UDRV_NET_MAX_STATS + 1; });
+    refused("a counter without a name", [](auto& a) { a.stat_names[0][0] = 0; });
+    refused("a counter's name without an end",
+            [](auto& a) { std::memset(a.stat_names[3], 'x', UDRV_NET_STAT_LEN); });
+    refused("a driver's name without an end",
+            [](auto& a) { std::memset(a.driver, 'x', sizeof(a.driver)); });
     refused("a broadcast address of its own", [](auto& a) { std::memset(a.mac, 0xff, 6); });
     refused("a reserved field", [](auto& a) { a.reserved1 = 1; });
 }
