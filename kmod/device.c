@@ -12,34 +12,6 @@
  */
 #include "udrv_core.h"
 
-static struct udrv_port_type *udrv_types[UDRV_NR_PORT_KINDS];
-static DEFINE_MUTEX(udrv_types_lock);
-
-/* ---- Port types ----------------------------------------------------------- */
-
-/* Also takes one out: (kind, NULL). No port of the kind is left then, see below. */
-void udrv_port_type_set(u32 kind, struct udrv_port_type *type)
-{
-	mutex_lock(&udrv_types_lock);
-	udrv_types[kind] = type;
-	mutex_unlock(&udrv_types_lock);
-}
-EXPORT_SYMBOL_GPL(udrv_port_type_set);
-
-/* The type with a reference to its module, which every port keeps; or NULL. */
-struct udrv_port_type *udrv_port_type_get(u32 kind)
-{
-	struct udrv_port_type *type;
-
-	mutex_lock(&udrv_types_lock);
-	type = kind < UDRV_NR_PORT_KINDS ?
-	       udrv_types[array_index_nospec(kind, UDRV_NR_PORT_KINDS)] : NULL;
-	if (type && !try_module_get(type->owner))
-		type = NULL;
-	mutex_unlock(&udrv_types_lock);
-	return type;
-}
-
 /* ---- sysfs: /sys/bus/pci/devices/<bdf>/udrv/ ------------------------------ */
 
 /* An attribute that prints `expr`, which may look at udev and s (NULL: no session). */

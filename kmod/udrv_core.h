@@ -170,8 +170,10 @@ static inline bool udrv_violated(const struct udrv_session *s)
 extern const struct file_operations udrv_session_fops;
 
 /* device.c */
-struct udrv_port_type *udrv_port_type_get(u32 kind);
 bool udrv_confined(struct pci_dev *pdev);	/* by an IOMMU */
+
+/* calls.c */
+long udrv_ioctl(struct file *file, unsigned int cmd, unsigned long value);
 
 /* session.c */
 void udrv_session_end(struct udrv_session *s);
@@ -179,7 +181,7 @@ void udrv_session_put(struct udrv_session *s);
 
 /*
  * Calls: `arg` is the kernel's copy of the call's structure, or points to the
- * value of a call that takes one. In session.c's table it says which of them
+ * value of a call that takes one. In calls.c's table it says which of them
  * run under s->lock in a session that is not dead.
  */
 int udrv_irq_setup(struct udrv_session *s, void *arg);		/* irq.c */
@@ -187,6 +189,7 @@ int udrv_irq_open_fd(struct udrv_session *s, void *arg);
 int udrv_dma_bits(struct udrv_session *s, void *arg);		/* dma.c */
 int udrv_dma_coherent(struct udrv_session *s, void *arg);
 int udrv_dma_exchange(struct udrv_session *s, void *arg);
+int udrv_attach(struct udrv_session *s, void *arg);		/* port.c */
 
 void udrv_irq_teardown(struct udrv_session *s);
 void udrv_dma_release_all(struct udrv_session *s, bool quiet);
