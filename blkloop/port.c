@@ -105,7 +105,7 @@ static void udrv_blk_detach(struct udrv_port *port, bool quiet)
 	}
 	vfree(blk->port.shm);
 	blk->port.shm = NULL;
-	schedule_delayed_work(&blk->window, recovery_window_s * HZ);
+	queue_delayed_work(udrv_wq, &blk->window, recovery_window_s * HZ);
 }
 
 static void udrv_blk_publish(struct udrv_port *port)
@@ -158,7 +158,7 @@ static int udrv_blk_attach_all(struct udrv_blk *blk, struct udrv_session *s,
 		udrv_disk_release(d, false);
 		schedule_work(&d->add);
 	}
-	schedule_delayed_work(&blk->window, recovery_window_s * HZ);	/* for those it left out */
+	queue_delayed_work(udrv_wq, &blk->window, recovery_window_s * HZ);	/* for those it left out */
 	return 0;
 }
 

@@ -23,10 +23,10 @@ static ssize_t _name##_show(struct device *dev, struct device_attribute *attr,	\
 	struct udrv_session *s __maybe_unused;					\
 	ssize_t len;								\
 										\
-	spin_lock(&udev->lock);							\
+	mutex_lock(&udev->lock);							\
 	s = udev->session;							\
 	len = sysfs_emit(buf, fmt "\n", expr);					\
-	spin_unlock(&udev->lock);						\
+	mutex_unlock(&udev->lock);						\
 	return len;								\
 }										\
 static DEVICE_ATTR_##_mode(_name)
@@ -64,11 +64,11 @@ static ssize_t untrusted_store(struct device *dev, struct device_attribute *attr
 	bool untrusted;
 	int ret = kstrtobool(buf, &untrusted);
 
-	spin_lock(&udev->lock);
+	mutex_lock(&udev->lock);
 	ret = ret ?: udev->session ? -EBUSY : 0;
 	if (!ret)
 		udev->pdev->untrusted = untrusted;
-	spin_unlock(&udev->lock);
+	mutex_unlock(&udev->lock);
 	return ret ?: (ssize_t)len;
 }
 UDRV_ATTR(RW, untrusted, "%d", udev->pdev->untrusted);
@@ -85,23 +85,66 @@ static const struct attribute_group *udrv_groups[] = { &udrv_group, NULL };
 
 /* ---- Binding -------------------------------------------------------------- */
 
+struct udrv_device *udrv_device_get(struct udrv_device *udev)
+{
+	kref_get(&udev->ref);
+	return udev;
+}
+
+static void udrv_device_free(struct kref *ref)
+{
+	struct udrv_device *udev = container_of(ref, struct udrv_device, ref);
+
+	pci_dev_put(udev->pdev);
+	kfree(udev->misc.name);
+	kfree(udev->misc.nodename);
+	kfree(udev);
+}
+
+void udrv_device_put(struct udrv_device *udev)
+{
+	kref_put(&udev->ref, udrv_device_free);
+}
+
+static struct udrv_device *udrv_device_alloc(struct pci_dev *pdev)
+{
+	struct udrv_device *udev;
+
+	udev = kzalloc(sizeof(*udev), GFP_KERNEL);
+	if (!udev)
+		return NULL;
+	kref_init(&udev->ref);
+	mutex_init(&udev->lock);
+	udev->pdev = pci_dev_get(pdev);
+	udev->was_untrusted = pdev->untrusted;
+	udev->misc = (struct miscdevice){
+		.minor = MISC_DYNAMIC_MINOR,
+		.fops = &udrv_session_fops,
+		.name = kasprintf(GFP_KERNEL, "udrv-%s", pci_name(pdev)),
+		.nodename = kasprintf(GFP_KERNEL, "udrv/%s", pci_name(pdev)),
+		.mode = 0600,
+		.parent = &pdev->dev,
+	};
+	if (udev->misc.name && udev->misc.nodename)
+		return udev;
+	udrv_device_put(udev);
+	return NULL;
+}
+
 static int udrv_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
 	struct udrv_device *udev;
 	int ret;
 
-	udev = devm_kzalloc(&pdev->dev, sizeof(*udev), GFP_KERNEL);
-	if (!udev)
-		return -ENOMEM;
-	spin_lock_init(&udev->lock);
-	udev->pdev = pdev;
-	udev->was_untrusted = pdev->untrusted;
-	pci_set_drvdata(pdev, udev);
 	if (!dev_is_dma_coherent(&pdev->dev))
 		return dev_err_probe(&pdev->dev, -EOPNOTSUPP, "its DMA passes by the caches\n");
+	udev = udrv_device_alloc(pdev);
+	if (!udev)
+		return -ENOMEM;
+	pci_set_drvdata(pdev, udev);
 	ret = pci_enable_device(pdev);	/* not managed: pci_intx() must not sleep */
 	if (ret)
-		return ret;
+		goto err_put;
 	ret = pci_request_regions(pdev, "udrv");
 	if (ret)
 		goto err_disable;
@@ -115,18 +158,14 @@ static int udrv_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		add_taint(TAINT_USER, LOCKDEP_STILL_OK);
 	}
 
-	udev->misc = (struct miscdevice){
-		.minor = MISC_DYNAMIC_MINOR, .fops = &udrv_session_fops,
-		.name = devm_kasprintf(&pdev->dev, GFP_KERNEL, "udrv-%s", pci_name(pdev)),
-		.nodename = devm_kasprintf(&pdev->dev, GFP_KERNEL, "udrv/%s", pci_name(pdev)),
-		.mode = 0600, .parent = &pdev->dev,
-	};
-	ret = udev->misc.name && udev->misc.nodename ? misc_register(&udev->misc) : -ENOMEM;
+	ret = misc_register(&udev->misc);
 	if (!ret)
 		return 0;
 	pci_release_regions(pdev);
 err_disable:
 	pci_disable_device(pdev);
+err_put:
+	udrv_device_put(udev);
 	return ret;
 }
 
@@ -134,19 +173,12 @@ err_disable:
 static void udrv_remove(struct pci_dev *pdev)
 {
 	struct udrv_device *udev = pci_get_drvdata(pdev);
-	struct udrv_session *s;
 
-	WRITE_ONCE(udev->removed, true);	/* first: an open that fails ends its session */
-	misc_deregister(&udev->misc);		/* no open from here on */
-	spin_lock(&udev->lock);
-	s = udev->session;
-	if (s)
-		refcount_inc(&s->ref);
-	spin_unlock(&udev->lock);
-	if (s) {
-		udrv_session_end(s);
-		udrv_session_put(s);
-	}
+	mutex_lock(&udev->lock);
+	udev->removed = true;			/* no session begins from here on */
+	mutex_unlock(&udev->lock);
+	misc_deregister(&udev->misc);
+	udrv_device_end_session(udev);
 
 	if (udev->port) {
 		struct module *owner = udev->port->type->owner;
@@ -158,13 +190,37 @@ static void udrv_remove(struct pci_dev *pdev)
 	/* INTx stays off till the next driver enables the device: the chip may assert it. */
 	pci_release_regions(pdev);
 	pci_disable_device(pdev);
+	udrv_device_put(udev);
 }
 
 /* No ids: by driver_override only. */
 static struct pci_driver udrv_driver = {
-	.name = "udrv", .dev_groups = udrv_groups, .probe = udrv_probe, .remove = udrv_remove,
+	.name = "udrv",
+	.dev_groups = udrv_groups,
+	.probe = udrv_probe,
+	.remove = udrv_remove,
 };
-module_pci_driver(udrv_driver);
+
+static int __init udrv_init(void)
+{
+	int ret;
+
+	udrv_wq = alloc_workqueue("udrv", WQ_MEM_RECLAIM | WQ_UNBOUND | WQ_HIGHPRI, 0);
+	if (!udrv_wq)
+		return -ENOMEM;
+	ret = pci_register_driver(&udrv_driver);
+	if (ret)
+		destroy_workqueue(udrv_wq);
+	return ret;
+}
+module_init(udrv_init);
+
+static void __exit udrv_exit(void)
+{
+	pci_unregister_driver(&udrv_driver);
+	destroy_workqueue(udrv_wq);	/* a worker may be in its last lines */
+}
+module_exit(udrv_exit);
 
 MODULE_DESCRIPTION("Device drivers as user processes: interrupts, DMA, registers");
 MODULE_LICENSE("GPL");

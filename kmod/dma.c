@@ -98,11 +98,15 @@ int udrv_dma_coherent(struct udrv_session *s, void *argp)
 	r->coherent = dma_alloc_pages(&s->udev->pdev->dev, arg->len_bytes, &r->dma_addr, r->dir,
 				      GFP_KERNEL | __GFP_NOWARN);
 	/* It is never an error address, but DMA-API debugging wants to be asked. */
-	ret = r->coherent && !dma_mapping_error(&s->udev->pdev->dev, r->dma_addr) ?
-	      udrv_region_enter(s, r, &arg->handle) : -ENOMEM;
+	if (!r->coherent || dma_mapping_error(&s->udev->pdev->dev, r->dma_addr)) {
+		ret = -ENOMEM;
+		goto err;
+	}
+	/* Before it has a handle: another thread may guess that, and map it. */
+	memset(page_address(r->coherent), 0, arg->len_bytes);
+	ret = udrv_region_enter(s, r, &arg->handle);
 	if (ret)
 		goto err;
-	memset(page_address(r->coherent), 0, arg->len_bytes);	/* not mapped before we return */
 	arg->dma_addr = r->dma_addr;
 	return 0;
 
@@ -165,17 +169,21 @@ err:
 static int udrv_region_map(struct udrv_session *s, struct udrv_region *r, u32 *handle)
 {
 	struct device *dev = &s->udev->pdev->dev;
-	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
-	bool direct = !domain || !(domain->type & __IOMMU_DOMAIN_PAGING);
+	struct iommu_domain *domain;
 	struct scatterlist *sg;
+	bool direct;
 	int i, ret;
 
+	if (s->dead)		/* the device may be another driver's by now */
+		return -ENODEV;
+	domain = iommu_get_domain_for_dev(dev);
+	direct = !domain || !(domain->type & __IOMMU_DOMAIN_PAGING);
 	/* Out of the chip's reach: asked before the DMA API, which would warn. */
 	for (i = 0; direct && i < r->nr_pages; i++)
 		if (page_to_phys(r->pages[i]) > dma_get_mask(dev))
 			return -EOPNOTSUPP;
 	/* Both sides use it while it is mapped, perhaps more than once: nothing to sync. */
-	ret = s->dead ? -ENODEV : dma_map_sgtable(dev, &r->sgt, r->dir, DMA_ATTR_SKIP_CPU_SYNC);
+	ret = dma_map_sgtable(dev, &r->sgt, r->dir, DMA_ATTR_SKIP_CPU_SYNC);
 	if (ret)
 		return ret == -EIO ? -EOPNOTSUPP : ret;
 	r->mapped = true;

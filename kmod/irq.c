@@ -78,10 +78,9 @@ static int udrv_irq_install(struct udrv_irq *irq)
 /* Whoever comes second (close of the file, end of the session) waits for the first. */
 static void udrv_irq_remove(struct udrv_irq *irq)
 {
-	static DEFINE_MUTEX(remove_lock);
 	bool installed;
 
-	mutex_lock(&remove_lock);
+	mutex_lock(&irq->remove_lock);
 	spin_lock_irq(&irq->lock);
 	installed = irq->installed;
 	irq->installed = false;
@@ -90,7 +89,7 @@ static void udrv_irq_remove(struct udrv_irq *irq)
 	spin_unlock_irq(&irq->lock);
 	if (installed)
 		free_irq(irq->line, irq);
-	mutex_unlock(&remove_lock);
+	mutex_unlock(&irq->remove_lock);
 }
 
 /* ---- The file ------------------------------------------------------------- */
@@ -253,6 +252,7 @@ static void udrv_irq_init(struct udrv_session *s, unsigned int line, bool intx)
 	irq->session = s;
 	irq->line = line;
 	irq->intx = intx;
+	mutex_init(&irq->remove_lock);
 	spin_lock_init(&irq->lock);
 	init_waitqueue_head(&irq->wq);
 	s->nr_irqs++;

@@ -4,33 +4,31 @@
  */
 #include "udrv_core.h"
 
+/*
+ * Ends of sessions run here: never in the process that dies, whose neighbours in the
+ * exit path would wait for a chip. A disk comes back only after its driver's session
+ * has ended, and memory may have to be written to that disk first.
+ */
+struct workqueue_struct *udrv_wq;
+EXPORT_SYMBOL_GPL(udrv_wq);
+
 void udrv_session_put(struct udrv_session *s)
 {
-	if (refcount_dec_and_test(&s->ref)) {
-		if (s->mn.mm)
-			mmu_notifier_unregister(&s->mn, s->mn.mm);
-		kvfree(s);
-	}
+	if (!refcount_dec_and_test(&s->ref))
+		return;
+	if (s->mn.mm)
+		mmu_notifier_unregister(&s->mn, s->mn.mm);
+	udrv_device_put(s->udev);
+	kvfree(s);
 }
 
-/*
- * No DMA after this returns true: bus mastering off, what is under way over, the
- * chip stopped in the way that its driver said (whatever it says of the result),
- * the function reset if it can be. A reset needs the device lock, which
- * udrv_remove() holds while it waits for us: then it is held on our behalf.
- */
-static bool udrv_quiesce(struct udrv_session *s)
+/* Write what stops the chip, and wait until the bits of the mask read 0. */
+static void udrv_stop_chip(struct udrv_session *s)
 {
-	struct pci_dev *pdev = s->udev->pdev;
 	const struct udrv_stop *stop;
-	bool quiet;
 	u32 value;
 	int ret;
 
-	pci_clear_master(pdev);
-	if (!pci_device_is_present(pdev))
-		return true;		/* pulled out: nothing left to do DMA */
-	quiet = pci_wait_for_pending_transaction(pdev);
 	for (stop = s->stops; stop < s->stops + s->nr_stops; stop++) {
 		const struct udrv_stop_write *w = &stop->write;
 
@@ -39,32 +37,64 @@ static bool udrv_quiesce(struct udrv_session *s)
 		else
 			iowrite32(w->value, stop->at);
 		/* It may want to be left alone at first. */
-		if (read_poll_timeout((w->len_bytes == 1 ? ioread8 : ioread32), value,
-				      !(value & w->mask), 100, USEC_PER_SEC, true, stop->at))
-			pci_warn(pdev, "the chip did not stop when it was told to\n");
+		ret = read_poll_timeout((w->len_bytes == 1 ? ioread8 : ioread32), value,
+					!(value & w->mask), 100, USEC_PER_SEC, true, stop->at);
+		if (ret)
+			pci_warn(s->udev->pdev, "the chip did not stop when it was told to\n");
 	}
-	while ((ret = READ_ONCE(s->udev->removed) ? pci_reset_function_locked(pdev) :
-						 pci_try_reset_function(pdev)) == -EAGAIN)
+}
+
+/*
+ * A reset needs the device lock. Whoever holds it and waits for the session's end
+ * (udrv_device_end_session()) lends it to us; it may begin to wait at any time.
+ */
+static int udrv_reset(struct udrv_device *udev)
+{
+	int ret;
+
+	for (;;) {
+		if (READ_ONCE(udev->lock_lent))
+			return pci_reset_function_locked(udev->pdev);
+		ret = pci_try_reset_function(udev->pdev);
+		if (ret != -EAGAIN)
+			return ret;
 		msleep(20);
+	}
+}
+
+/*
+ * No DMA after this returns true: bus mastering off, what is under way over, the
+ * chip stopped in the way that its driver said (whatever it says of the result),
+ * the function reset if it can be.
+ */
+static bool udrv_quiesce(struct udrv_session *s)
+{
+	struct pci_dev *pdev = s->udev->pdev;
+	bool quiet;
+	int ret;
+
+	pci_clear_master(pdev);
+	if (!pci_device_is_present(pdev))
+		return true;		/* pulled out: nothing left to do DMA */
+	quiet = pci_wait_for_pending_transaction(pdev);
+	udrv_stop_chip(s);
+	ret = udrv_reset(s->udev);
 	pci_clear_master(pdev);
 	return quiet || !ret;
 }
 
 /*
- * The end of a session, from wherever it comes: close, death, unbind, violation.
  * The order is the product: nobody can start anything new, no interrupt comes,
  * no DMA happens, and only then is memory taken out of the device's reach and
- * given back.
+ * given back. The device learns last that it is free; after that the session
+ * touches nothing of it.
  */
-void udrv_session_end(struct udrv_session *s)
+static void udrv_session_end_work(struct work_struct *work)
 {
+	struct udrv_session *s = container_of(work, struct udrv_session, end_work);
 	struct udrv_device *udev = s->udev;
+	unsigned int noio = memalloc_noio_save();	/* our disk may be without a driver */
 	bool quiet;
-
-	if (test_and_set_bit(UDRV_SESSION_ENDING, &s->flags)) {
-		wait_for_completion(&s->ended);
-		return;
-	}
 
 	mutex_lock(&s->lock);
 	down_write(&s->map_lock);
@@ -83,19 +113,53 @@ void udrv_session_end(struct udrv_session *s)
 	while (s->nr_stops)
 		pci_iounmap(udev->pdev, s->stops[--s->nr_stops].at);
 
-	spin_lock(&udev->lock);
+	/* Locked: unbind waits for poll()ers of the state to be told, too. */
+	mutex_lock(&udev->lock);
 	udev->session = NULL;
-	spin_unlock(&udev->lock);
-	sysfs_notify(&udev->pdev->dev.kobj, "udrv", "state");	/* poll() of it wakes */
+	sysfs_notify(&udev->pdev->dev.kobj, "udrv", "state");
+	mutex_unlock(&udev->lock);
 	complete_all(&s->ended);
+	memalloc_noio_restore(noio);
+	udrv_session_put(s);
 }
 
-static void udrv_session_end_work(struct work_struct *work)
+/*
+ * Start the end of a session, wherever it comes from: close, death, unbind,
+ * violation. Any context. The caller has a reference.
+ */
+static void udrv_session_kill(struct udrv_session *s)
 {
-	struct udrv_session *s = container_of(work, struct udrv_session, end_work);
+	if (test_and_set_bit(UDRV_SESSION_ENDING, &s->flags))
+		return;
+	refcount_inc(&s->ref);		/* the worker's */
+	queue_work(udrv_wq, &s->end_work);
+}
 
-	udrv_session_end(s);
-	udrv_session_put(s);
+static void udrv_session_end(struct udrv_session *s)
+{
+	udrv_session_kill(s);
+	wait_for_completion(&s->ended);
+}
+
+/*
+ * End the session, if there is one, and wait until it is over. The caller holds the
+ * device lock, and sees to it that no other session begins.
+ */
+void udrv_device_end_session(struct udrv_device *udev)
+{
+	struct udrv_session *s;
+
+	mutex_lock(&udev->lock);
+	WRITE_ONCE(udev->lock_lent, true);
+	s = udev->session;
+	if (s)
+		refcount_inc(&s->ref);
+	mutex_unlock(&udev->lock);
+	if (s) {
+		udrv_session_end(s);
+		udrv_session_put(s);
+	}
+	WRITE_ONCE(udev->lock_lent, false);
 }
 
 void udrv_violation(struct udrv_session *s, const char *what)
@@ -105,32 +169,50 @@ void udrv_violation(struct udrv_session *s, const char *what)
 		return;
 	pci_warn(s->udev->pdev, "driver %s (pid %d) broke the protocol: %s; session ended\n",
 		 s->comm, s->pid, what);
-	refcount_inc(&s->ref);
-	schedule_work(&s->end_work);
+	udrv_session_kill(s);
 }
 EXPORT_SYMBOL_GPL(udrv_violation);
 
 /*
  * Death follows the process that opened the device: when its memory goes, the
  * session ends, even if a child that inherited the file or shares the whole file
- * table lives on, or an io_uring still holds a reference.
+ * table lives on, or an io_uring still holds a reference. Other notifiers wait for
+ * us to return.
  */
 static void udrv_mm_release(struct mmu_notifier *mn, struct mm_struct *mm)
 {
-	udrv_session_end(container_of(mn, struct udrv_session, mn));
+	udrv_session_kill(container_of(mn, struct udrv_session, mn));
 }
 
-static const struct mmu_notifier_ops udrv_mm_ops = { .release = udrv_mm_release };
+static const struct mmu_notifier_ops udrv_mm_ops = {
+	.release = udrv_mm_release,
+};
 
 static int udrv_release(struct inode *inode, struct file *file)
 {
 	struct udrv_session *s = file->private_data;
 
-	udrv_session_end(s);
-	if (cancel_work_sync(&s->end_work))	/* it must not run after rmmod */
-		udrv_session_put(s);
+	udrv_session_end(s);	/* its maps are in this inode's mapping */
 	udrv_session_put(s);
 	return 0;
+}
+
+/* Make it the device's session. Its end is that of a session from here on. */
+static int udrv_session_begin(struct udrv_device *udev, struct udrv_session *s)
+{
+	int ret;
+
+	mutex_lock(&udev->lock);
+	if (udev->removed)
+		ret = -ENODEV;
+	else if (udev->session)
+		ret = -EBUSY;
+	else
+		ret = dma_set_mask_and_coherent(&udev->pdev->dev, DMA_BIT_MASK(32));
+	if (!ret)
+		udev->session = s;
+	mutex_unlock(&udev->lock);
+	return ret;
 }
 
 static int udrv_open(struct inode *inode, struct file *file)
@@ -143,7 +225,7 @@ static int udrv_open(struct inode *inode, struct file *file)
 	if (!s)
 		return -ENOMEM;
 	refcount_set(&s->ref, 1);
-	s->udev = udev;
+	s->udev = udrv_device_get(udev);
 	s->mn.ops = &udrv_mm_ops;
 	s->pid = task_tgid_vnr(current);
 	get_task_comm(s->comm, current->group_leader);
@@ -154,22 +236,22 @@ static int udrv_open(struct inode *inode, struct file *file)
 	init_completion(&s->ended);
 	INIT_WORK(&s->end_work, udrv_session_end_work);
 
-	spin_lock(&udev->lock);
-	ret = udev->session ? -EBUSY : udev->removed ? -ENODEV : 0;
-	if (!ret)
-		udev->session = s;
-	spin_unlock(&udev->lock);
+	ret = udrv_session_begin(udev, s);
 	if (ret) {
 		udrv_session_put(s);
 		return ret;
 	}
 	file->private_data = s;
-	ret = mmu_notifier_register(&s->mn, current->mm) ?:
-	      dma_set_mask_and_coherent(&udev->pdev->dev, DMA_BIT_MASK(32));
-	return ret ? udrv_release(inode, file) ?: ret : 0;
+	ret = mmu_notifier_register(&s->mn, current->mm);
+	if (ret)
+		udrv_release(inode, file);
+	return ret;
 }
 
 const struct file_operations udrv_session_fops = {
-	.owner = THIS_MODULE, .open = udrv_open, .release = udrv_release,
-	.unlocked_ioctl = udrv_ioctl, .mmap = udrv_mmap,
+	.owner = THIS_MODULE,
+	.open = udrv_open,
+	.release = udrv_release,
+	.unlocked_ioctl = udrv_ioctl,
+	.mmap = udrv_mmap,
 };

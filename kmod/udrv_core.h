@@ -4,9 +4,11 @@
  * put a port (a netdev, disks) on a device.
  *
  * Lives, from long to short:
- *   udrv_device   a PCI function bound to udrv; owns at most one port
- *   udrv_session  one open of /dev/udrv/<bdf>; ends once, by udrv_session_end(),
- *                 and does not look at its device after that
+ *   udrv_device   a PCI function bound to udrv; owns at most one port. Counted:
+ *                 it goes with the last session that knows it
+ *   udrv_session  one open of /dev/udrv/<bdf>; ends once, in a worker, and
+ *                 touches nothing of its device after that. Counted: files of
+ *                 interrupts may outlive it
  *   udrv_irq, udrv_region: of the session
  *
  * Locks, outer first:
@@ -14,6 +16,8 @@
  *   s->lock -> rtnl            never held across user memory access
  *   s->lock, mmap_lock -> s->map_lock   page faults against the session's end,
  *                              which zaps the maps after it let go
+ *   udev->lock                 which session; innermost of those that sleep
+ *   irq->remove_lock
  *   irq->lock                  hard interrupt
  */
 #ifndef UDRV_CORE_H
@@ -29,6 +33,7 @@
 #include <linux/interrupt.h>
 #include <linux/iommu.h>
 #include <linux/iopoll.h>
+#include <linux/kref.h>
 #include <linux/refcount.h>
 #include <linux/log2.h>
 #include <linux/miscdevice.h>
@@ -66,6 +71,7 @@ struct udrv_irq {
 	unsigned long open;		/* bit 0: somebody holds the file */
 	struct proc_dir_entry *proc;
 	bool has_line;			/* in udrv_proc_lines, see irq.c */
+	struct mutex remove_lock;	/* close of the file against the session's end */
 	spinlock_t lock;		/* masked, installed */
 	bool masked;
 	bool installed;
@@ -82,7 +88,7 @@ struct udrv_stop {
 };
 
 struct udrv_session {
-	struct udrv_device *udev;
+	struct udrv_device *udev;	/* a reference; to look at until the end only */
 	refcount_t ref;
 	struct mmu_notifier mn;		/* the owner's memory: charged, and our end is its end */
 	pid_t pid;
@@ -100,19 +106,21 @@ struct udrv_session {
 	unsigned int nr_stops;
 	struct udrv_stop stops[UDRV_MAX_STOP_WRITES];
 	unsigned long flags;
-#define UDRV_SESSION_ENDING	0
+#define UDRV_SESSION_ENDING	0	/* the worker has it, or had it */
 #define UDRV_SESSION_VIOLATED	1
 	struct completion ended;
 	struct work_struct end_work;
 };
 
 struct udrv_device {
-	struct pci_dev *pdev;
+	struct kref ref;
+	struct pci_dev *pdev;		/* a reference */
 	struct miscdevice misc;
 	bool removed;
 	bool intx_maskable;
 	bool was_untrusted;		/* before it was bound: so it is left */
-	spinlock_t lock;		/* session */
+	bool lock_lent;			/* device lock: see udrv_device_end_session() */
+	struct mutex lock;		/* session */
 	struct udrv_session *session;
 	struct udrv_port *port;		/* made under s->lock, removed when no session is left */
 	atomic_long_t interrupts;
@@ -153,6 +161,9 @@ struct udrv_port {
 /* The module of a kind registers its type, and takes it out with NULL. */
 void udrv_port_type_set(u32 kind, struct udrv_port_type *type);
 
+/* For work that a session's end may wait for. */
+extern struct workqueue_struct *udrv_wq;
+
 /* A simulated interrupt. Any context. */
 void udrv_irq_doorbell(struct udrv_irq *irq);
 
@@ -171,12 +182,14 @@ extern const struct file_operations udrv_session_fops;
 
 /* device.c */
 bool udrv_confined(struct pci_dev *pdev);	/* by an IOMMU */
+struct udrv_device *udrv_device_get(struct udrv_device *udev);
+void udrv_device_put(struct udrv_device *udev);
 
 /* calls.c */
 long udrv_ioctl(struct file *file, unsigned int cmd, unsigned long value);
 
 /* session.c */
-void udrv_session_end(struct udrv_session *s);
+void udrv_device_end_session(struct udrv_device *udev);
 void udrv_session_put(struct udrv_session *s);
 
 /*

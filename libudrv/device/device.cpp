@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "libudrv/device/device.hpp"
 
+#include <array>
 #include <cerrno>
 #include <fstream>
+#include <string_view>
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -68,6 +71,35 @@ bool exists(const std::string& path) {
     }
 }
 
+/// Waits until the session that is ending is over; false if the one there is lives. It
+/// may take as long as the chip takes to stop.
+bool wait_for_end(const PciAddress& address) {
+    constexpr int patience_ms = 10'000;
+    const std::string path = fmt::format("/sys/bus/pci/devices/{}/udrv/state", address.str());
+    const FileDescriptor state(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    std::array<char, 16> text{};
+    (void)!::pread(state.value(), text.data(), text.size() - 1, 0);
+    if (std::string_view(text.data()).starts_with("ending")) {
+        pollfd file{state.value(), POLLPRI, 0};
+        return ::poll(&file, 1, patience_ms) == 1;
+    }
+    return std::string_view(text.data()).starts_with("idle"); // over since we tried
+}
+
+/// Invalid, with errno, if it cannot be opened.
+FileDescriptor open_device(const PciAddress& address) {
+    const std::string path = fmt::format("{}/{}", device_dir, address.str());
+    FileDescriptor fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    if (!fd && errno == EBUSY) {
+        if (wait_for_end(address)) {
+            fd = FileDescriptor(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+        } else {
+            errno = EBUSY;
+        }
+    }
+    return fd;
+}
+
 } // namespace
 
 std::string memlock_advice(std::size_t needed_bytes) {
@@ -85,8 +117,7 @@ std::string memlock_advice(std::size_t needed_bytes) {
 }
 
 Device::Device(const PciAddress& address) : address_(address) {
-    const std::string path = fmt::format("{}/{}", device_dir, address.str());
-    fd_ = FileDescriptor(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    fd_ = open_device(address);
     if (!fd_) {
         throw_open_error(errno, address);
     }
