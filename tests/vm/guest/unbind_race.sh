@@ -1,0 +1,30 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# usage: unbind_race.sh ROUNDS [SEED]
+. tests/vm/guest/lib.sh
+. tests/vm/guest/hostile_lib.sh
+rounds=$1
+seed=${2:-$RANDOM}
+edu=0000:00:14.0
+
+load_modules
+for dev in $bdf $edu; do
+    require "bind $dev" bind_device "$dev"
+done
+mark_kernel_log
+phase "$rounds rounds, seed $seed"
+"$helpers/unbind_race" "$rounds" "$seed" $bdf $edu >/tmp/race 2>&1
+probed race /tmp/race $?
+for dev in $bdf $edu; do
+    check_nothing_left "$dev"
+done
+# What the kernel says of a device that comes and goes, and of a driver that was not fast
+# enough to send.
+check_eq 'other kernel messages' \
+    "$(other_messages 'pci 0000:|DMAR|Adding to iommu group|udn[0-9]+:|clipped .* for e820')" ''
+phase 'after it'
+"$udrv" unbind $bdf >/dev/null 2>&1
+"$udrv" unbind $edu >/dev/null 2>&1
+check 'udrv_net can be unloaded' rmmod udrv_net
+check 'udrv can be unloaded' rmmod udrv
+summary
