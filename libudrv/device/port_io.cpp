@@ -50,6 +50,14 @@ DirectPortIo::DirectPortIo(std::uint16_t first, std::uint16_t count)
     }
 }
 
+DirectPortIo::~DirectPortIo() {
+    (void)::ioperm(first_, count_, 0); // it can only fail where there is nothing to give back
+}
+
+void drop_port_rights() {
+    (void)::ioperm(0, 0x10000, 0);
+}
+
 std::uint16_t DirectPortIo::port(std::uint32_t offset) const {
     assert(offset < count_);
     return static_cast<std::uint16_t>(first_ + offset);
@@ -88,6 +96,9 @@ void DirectPortIo::write32(std::uint32_t offset, std::uint32_t value) {
 DirectPortIo::DirectPortIo(std::uint16_t first, std::uint16_t count)
     : first_(first), count_(count) {
     throw_port_error(ENOSYS, first, count, "IN and OUT");
+}
+DirectPortIo::~DirectPortIo() = default;
+void drop_port_rights() {
 }
 std::uint16_t DirectPortIo::port(std::uint32_t offset) const {
     return static_cast<std::uint16_t>(first_ + offset % count_);

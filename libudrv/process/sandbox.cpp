@@ -182,6 +182,8 @@ void filter_system_calls() {
     filter.add(SCMP_ACT_ALLOW, SCMP_SYS(mmap), argument(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
     filter.add(SCMP_ACT_ALLOW, SCMP_SYS(mprotect), argument(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
     filter.add(SCMP_ACT_ALLOW, SCMP_SYS(mremap));
+    // Rights to I/O ports may be given back.
+    filter.add(SCMP_ACT_ALLOW, SCMP_SYS(ioperm), SCMP_A2(SCMP_CMP_EQ, 0));
     // udrv's own calls; whether output is a terminal may be asked, in vain.
     constexpr std::uint64_t type_mask = std::uint64_t{_IOC_TYPEMASK} << _IOC_TYPESHIFT;
     constexpr std::uint64_t type = std::uint64_t{_IOC_TYPE(UDRV_IOC_INFO)} << _IOC_TYPESHIFT;
