@@ -142,7 +142,7 @@ static int udrv_blk_attach_all(struct udrv_blk *blk, struct udrv_session *s,
 	blk->session = s;
 	blk->need_wakeup = blk->port.shm + arg->need_wakeup;
 	blk->need_wakeup->kernel = 1;
-	blk->port.irq = &s->irqs[arg->vector];
+	blk->port.irq = udrv_session_irq(s, arg->vector);
 	for (n = 0; n < arg->nr_disks; n++) {
 		struct udrv_blk_disk *info = &arg->disks[n];
 

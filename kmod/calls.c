@@ -4,6 +4,16 @@
  */
 #include "udrv_core.h"
 
+static bool udrv_msi_maskable(struct pci_dev *pdev)
+{
+	u16 control;
+
+	if (!pdev->msi_cap)
+		return false;
+	pci_read_config_word(pdev, pdev->msi_cap + PCI_MSI_FLAGS, &control);
+	return control & PCI_MSI_FLAGS_MASKBIT;
+}
+
 static int udrv_info(struct udrv_session *s, void *arg)
 {
 	struct pci_dev *pdev = s->udev->pdev;
@@ -12,29 +22,56 @@ static int udrv_info(struct udrv_session *s, void *arg)
 
 	*info = (struct udrv_info){
 		.abi_version = UDRV_ABI_VERSION,
-		.flags = (s->udev->intx_maskable ? UDRV_DEV_INTX_MASKABLE : 0) |
-			 (udrv_confined(pdev) ? UDRV_DEV_IOMMU : 0) |
-			 (pdev->reset_methods[0] ? UDRV_DEV_RESET : 0),
-		.vendor = pdev->vendor, .device = pdev->device, .class_code = pdev->class,
+		.vendor = pdev->vendor,
+		.device = pdev->device,
 		.subsystem_vendor = pdev->subsystem_vendor,
 		.subsystem_device = pdev->subsystem_device,
+		.class_code = pdev->class,
 		.nr_msi = max(pci_msi_vec_count(pdev), 0),
 		.nr_msix = max(pci_msix_vec_count(pdev), 0),
 	};
+	if (s->udev->intx_maskable)
+		info->flags |= UDRV_DEV_INTX_MASKABLE;
+	if (udrv_confined(pdev))
+		info->flags |= UDRV_DEV_IOMMU;
+	if (pdev->reset_methods[0])
+		info->flags |= UDRV_DEV_RESET;
+	if (udrv_msi_maskable(pdev))
+		info->flags |= UDRV_DEV_MSI_MASKABLE;
 	for (i = 0; i < UDRV_NR_BARS; i++) {
 		info->bars[i].start = pci_resource_start(pdev, i);
 		info->bars[i].len_bytes = pci_resource_len(pdev, i);
 		info->bars[i].flags = pci_resource_flags(pdev, i) &
 				      (IORESOURCE_IO | IORESOURCE_MEM | IORESOURCE_PREFETCH);
+		if (s->udev->bar_maps & BIT(i)) {
+			info->bars[i].flags |= UDRV_BAR_MMAP;
+			info->bars[i].page_offset = offset_in_page(pci_resource_start(pdev, i));
+		}
 	}
 	return 0;
 }
 
+/*
+ * Functions whose registers 0x40 to 0x4f are timings, and nothing else: IDETIM, SIDETIM,
+ * UDMACTL, UDMATIM. Of another maker's IDE controller they may be anything.
+ */
+static const struct pci_device_id udrv_piix_ide[] = {
+	{ PCI_DEVICE(PCI_VENDOR_ID_INTEL, PCI_DEVICE_ID_INTEL_82371SB_1) },	/* PIIX3 */
+	{ PCI_DEVICE(PCI_VENDOR_ID_INTEL, PCI_DEVICE_ID_INTEL_82371AB) },	/* PIIX4 */
+	{ }
+};
+
 /* Never a BAR, an MSI address, or bus mastering behind the kernel's back. */
+static bool udrv_config_writable(struct pci_dev *pdev, u32 offset)
+{
+	if (offset == PCI_CACHE_LINE_SIZE || offset == PCI_LATENCY_TIMER)
+		return true;
+	return offset >= 0x40 && offset < 0x50 && pci_match_id(udrv_piix_ide, pdev);
+}
+
 static int udrv_config(struct udrv_session *s, void *arg)
 {
 	struct pci_dev *pdev = s->udev->pdev;
-	bool ide = (pdev->class >> 8) == PCI_CLASS_STORAGE_IDE;
 	struct udrv_config *c = arg;
 
 	if (c->write > 1 || c->offset >= pdev->cfg_size || (!c->write && c->offset % 4) ||
@@ -42,8 +79,7 @@ static int udrv_config(struct udrv_session *s, void *arg)
 		return -EINVAL;
 	if (!c->write)
 		return pci_user_read_config_dword(pdev, c->offset, &c->value);
-	if (c->offset != PCI_CACHE_LINE_SIZE && c->offset != PCI_LATENCY_TIMER &&
-	    !(ide && c->offset >= 0x40 && c->offset < 0x50))
+	if (!udrv_config_writable(pdev, c->offset))
 		return -EPERM;
 	return pci_user_write_config_byte(pdev, c->offset, c->value);
 }
@@ -54,25 +90,56 @@ static int udrv_bus_master(struct udrv_session *s, void *arg)
 
 	if (*on > 1)
 		return -EINVAL;
-	(*on ? pci_set_master : pci_clear_master)(s->udev->pdev);
+	if (*on)
+		pci_set_master(s->udev->pdev);
+	else
+		pci_clear_master(s->udev->pdev);
 	return 0;
+}
+
+static bool udrv_stop_write_valid(struct pci_dev *pdev, const struct udrv_stop_write *w)
+{
+	bool ports = pci_resource_flags(pdev, w->bar) & IORESOURCE_IO;
+
+	switch (w->len_bytes) {
+	case 8:
+		if (ports)
+			return false;
+		break;
+	case 1:
+	case 2:
+	case 4:
+		if ((w->value | w->mask) >> (8 * w->len_bytes))
+			return false;
+		break;
+	default:
+		return false;
+	}
+	return !w->reserved && w->offset % w->len_bytes == 0 &&
+	       w->offset + w->len_bytes <= pci_resource_len(pdev, w->bar);
 }
 
 static int udrv_stop_write(struct udrv_session *s, void *arg)
 {
 	struct pci_dev *pdev = s->udev->pdev;
 	struct udrv_stop_write *w = arg;
-	struct udrv_stop *stop = s->stops + s->nr_stops;
+	struct udrv_stop *stop;
 
-	if (w->bar >= UDRV_NR_BARS || (w->len_bytes != 1 && w->len_bytes != 4) || w->reserved ||
-	    w->offset % w->len_bytes || w->offset >= pci_resource_len(pdev, w->bar))
+	if (w->bar >= UDRV_NR_BARS)
+		return -EINVAL;
+	w->bar = array_index_nospec(w->bar, UDRV_NR_BARS);
+	if (!udrv_stop_write_valid(pdev, w))
 		return -EINVAL;
 	if (s->nr_stops == UDRV_MAX_STOP_WRITES)
 		return -ENOSPC;
+	stop = &s->stops[s->nr_stops];
 	stop->write = *w;
-	stop->at = pci_iomap_range(pdev, w->bar, w->offset, w->len_bytes);	/* now: may fail */
-	s->nr_stops += !!stop->at;
-	return stop->at ? 0 : -ENOMEM;
+	/* Now, since it may fail. */
+	stop->at = pci_iomap_range(pdev, w->bar, w->offset, w->len_bytes);
+	if (!stop->at)
+		return -ENOMEM;
+	s->nr_stops++;
+	return 0;
 }
 
 static const struct udrv_call {

@@ -115,6 +115,7 @@ static struct udrv_device *udrv_device_alloc(struct pci_dev *pdev)
 		return NULL;
 	kref_init(&udev->ref);
 	mutex_init(&udev->lock);
+	INIT_LIST_HEAD(&udev->margins);
 	udev->pdev = pci_dev_get(pdev);
 	udev->was_untrusted = pdev->untrusted;
 	udev->misc = (struct miscdevice){
@@ -148,6 +149,7 @@ static int udrv_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	ret = pci_request_regions(pdev, "udrv");
 	if (ret)
 		goto err_disable;
+	udrv_bars_hold(udev);
 	pci_clear_master(pdev);
 	udev->intx_maskable = pdev->pin && pci_intx_mask_supported(pdev);
 	if (udev->intx_maskable)
@@ -161,6 +163,7 @@ static int udrv_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	ret = misc_register(&udev->misc);
 	if (!ret)
 		return 0;
+	udrv_bars_release(udev);
 	pci_release_regions(pdev);
 err_disable:
 	pci_disable_device(pdev);
@@ -188,6 +191,7 @@ static void udrv_remove(struct pci_dev *pdev)
 	}
 	pdev->untrusted = udev->was_untrusted;
 	/* INTx stays off till the next driver enables the device: the chip may assert it. */
+	udrv_bars_release(udev);
 	pci_release_regions(pdev);
 	pci_disable_device(pdev);
 	udrv_device_put(udev);

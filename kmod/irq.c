@@ -220,16 +220,21 @@ static const struct proc_ops udrv_irq_proc_ops = { .proc_open = udrv_irq_proc_op
 int udrv_irq_open_fd(struct udrv_session *s, void *arg)
 {
 	unsigned long *vector = arg;
+	struct udrv_irq *irq;
 	struct file *file;
 	int fd;
 
-	if (*vector >= s->nr_irqs)
+	if (*vector > U32_MAX)
+		return -EINVAL;
+	irq = udrv_session_irq(s, *vector);
+	if (!irq)
 		return -EINVAL;
 	file = anon_inode_getfile("[udrv-irq]", &udrv_irq_fops, NULL, O_RDWR);
 	if (IS_ERR(file))
 		return PTR_ERR(file);
-	fd = udrv_irq_claim(&s->irqs[array_index_nospec(*vector, s->nr_irqs)], file) ?:
-	     get_unused_fd_flags(O_CLOEXEC);
+	fd = udrv_irq_claim(irq, file);
+	if (!fd)
+		fd = get_unused_fd_flags(O_CLOEXEC);
 	if (fd < 0)
 		fput(file);
 	else

@@ -18,27 +18,55 @@ void udrv_session_put(struct udrv_session *s)
 		return;
 	if (s->mn.mm)
 		mmu_notifier_unregister(&s->mn, s->mn.mm);
+	put_pid(s->owner);
 	udrv_device_put(s->udev);
 	kvfree(s);
+}
+
+static void udrv_stop_store(const struct udrv_stop *stop)
+{
+	switch (stop->write.len_bytes) {
+	case 1:
+		iowrite8(stop->write.value, stop->at);
+		break;
+	case 2:
+		iowrite16(stop->write.value, stop->at);
+		break;
+	case 4:
+		iowrite32(stop->write.value, stop->at);
+		break;
+	case 8:
+		writeq(stop->write.value, stop->at);	/* never a port */
+		break;
+	}
+}
+
+static u64 udrv_stop_load(const struct udrv_stop *stop)
+{
+	switch (stop->write.len_bytes) {
+	case 1:
+		return ioread8(stop->at);
+	case 2:
+		return ioread16(stop->at);
+	case 4:
+		return ioread32(stop->at);
+	default:
+		return readq(stop->at);
+	}
 }
 
 /* Write what stops the chip, and wait until the bits of the mask read 0. */
 static void udrv_stop_chip(struct udrv_session *s)
 {
 	const struct udrv_stop *stop;
-	u32 value;
+	u64 value;
 	int ret;
 
 	for (stop = s->stops; stop < s->stops + s->nr_stops; stop++) {
-		const struct udrv_stop_write *w = &stop->write;
-
-		if (w->len_bytes == 1)
-			iowrite8(w->value, stop->at);
-		else
-			iowrite32(w->value, stop->at);
+		udrv_stop_store(stop);
 		/* It may want to be left alone at first. */
-		ret = read_poll_timeout((w->len_bytes == 1 ? ioread8 : ioread32), value,
-					!(value & w->mask), 100, USEC_PER_SEC, true, stop->at);
+		ret = read_poll_timeout(udrv_stop_load, value, !(value & stop->write.mask),
+					100, USEC_PER_SEC, true, stop);
 		if (ret)
 			pci_warn(s->udev->pdev, "the chip did not stop when it was told to\n");
 	}
@@ -84,6 +112,31 @@ static bool udrv_quiesce(struct udrv_session *s)
 }
 
 /*
+ * Rights to I/O ports (ioperm(2)) are the process's own, and nobody else can take them
+ * back. So who still has some at the end of its session is killed: every process of the
+ * owner's memory, and the owner itself if it has another one by now (execve). Once all
+ * processors were in the kernel, none of them executes another instruction.
+ */
+static void udrv_end_port_rights(struct udrv_session *s)
+{
+	struct task_struct *process, *t;
+	bool any = false;
+
+	rcu_read_lock();
+	for_each_process_thread(process, t) {
+		if (READ_ONCE(t->mm) != s->mn.mm && task_tgid(t) != s->owner)
+			continue;
+		if (!udrv_has_port_rights(t) || (t->flags & PF_EXITING))
+			continue;
+		send_sig(SIGKILL, t, 1);
+		any = true;
+	}
+	rcu_read_unlock();
+	if (any)
+		kick_all_cpus_sync();
+}
+
+/*
  * The order is the product: nobody can start anything new, no interrupt comes,
  * no DMA happens, and only then is memory taken out of the device's reach and
  * given back. The device learns last that it is free; after that the session
@@ -102,6 +155,7 @@ static void udrv_session_end_work(struct work_struct *work)
 	up_write(&s->map_lock);
 	mutex_unlock(&s->lock);
 	unmap_mapping_range(s->mapping, 0, 0, 1);
+	udrv_end_port_rights(s);
 	udrv_irq_teardown(s);
 	quiet = udrv_quiesce(s);
 	if (!quiet)
@@ -227,6 +281,7 @@ static int udrv_open(struct inode *inode, struct file *file)
 	refcount_set(&s->ref, 1);
 	s->udev = udrv_device_get(udev);
 	s->mn.ops = &udrv_mm_ops;
+	s->owner = get_task_pid(current, PIDTYPE_TGID);
 	s->pid = task_tgid_vnr(current);
 	get_task_comm(s->comm, current->group_leader);
 	s->mapping = file->f_mapping;

@@ -19,6 +19,18 @@
 #error "udrv needs CONFIG_MMU_NOTIFIER (KVM selects it) and CONFIG_PAGE_POOL (many drivers of network cards do)"
 #endif
 
+#include <linux/sched.h>
+
+/* Rights to I/O ports are x86's only. */
+static inline bool udrv_has_port_rights(struct task_struct *t)
+{
+#ifdef TIF_IO_BITMAP
+	return test_tsk_thread_flag(t, TIF_IO_BITMAP);
+#else
+	return false;
+#endif
+}
+
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
 #include <net/page_pool.h>
 #else

@@ -31,6 +31,7 @@
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/interrupt.h>
+#include <linux/io-64-nonatomic-lo-hi.h>
 #include <linux/iommu.h>
 #include <linux/iopoll.h>
 #include <linux/kref.h>
@@ -44,6 +45,7 @@
 #include <linux/mutex.h>
 #include <linux/nospec.h>
 #include <linux/pci.h>
+#include <linux/pid.h>
 #include <linux/poll.h>
 #include <linux/proc_fs.h>
 #include <linux/rcupdate.h>
@@ -51,6 +53,7 @@
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/smp.h>
 #include <linux/uaccess.h>
 #include <linux/uio.h>
 #include <linux/vmalloc.h>
@@ -91,7 +94,8 @@ struct udrv_session {
 	struct udrv_device *udev;	/* a reference; to look at until the end only */
 	refcount_t ref;
 	struct mmu_notifier mn;		/* the owner's memory: charged, and our end is its end */
-	pid_t pid;
+	struct pid *owner;
+	pid_t pid;			/* as the owner sees it */
 	char comm[TASK_COMM_LEN];
 	struct address_space *mapping;	/* of the device node, to revoke maps */
 	struct mutex lock;		/* irqs, regions, port; dead, written with map_lock too */
@@ -118,6 +122,8 @@ struct udrv_device {
 	struct miscdevice misc;
 	bool removed;
 	bool intx_maskable;
+	unsigned int bar_maps;		/* by number: BARs that can be mapped, see mmap.c */
+	struct list_head margins;	/* struct udrv_margin */
 	bool was_untrusted;		/* before it was bound: so it is left */
 	bool lock_lent;			/* device lock: see udrv_device_end_session() */
 	struct mutex lock;		/* session */
@@ -167,6 +173,14 @@ extern struct workqueue_struct *udrv_wq;
 /* A simulated interrupt. Any context. */
 void udrv_irq_doorbell(struct udrv_irq *irq);
 
+/* The vector that a port names, or NULL if the session has no such vector. */
+static inline struct udrv_irq *udrv_session_irq(struct udrv_session *s, u32 vector)
+{
+	if (vector >= s->nr_irqs)
+		return NULL;
+	return &s->irqs[array_index_nospec(vector, s->nr_irqs)];
+}
+
 /* The driver broke the protocol: count, log once, end the session. Any context. */
 void udrv_violation(struct udrv_session *s, const char *what);
 
@@ -207,6 +221,8 @@ int udrv_attach(struct udrv_session *s, void *arg);		/* port.c */
 void udrv_irq_teardown(struct udrv_session *s);
 void udrv_dma_release_all(struct udrv_session *s, bool quiet);
 unsigned long udrv_dma_pages(struct udrv_session *s, unsigned long handle, unsigned long *pfn);
-int udrv_mmap(struct file *file, struct vm_area_struct *vma);	/* mmap.c */
+void udrv_bars_hold(struct udrv_device *udev);			/* mmap.c */
+void udrv_bars_release(struct udrv_device *udev);
+int udrv_mmap(struct file *file, struct vm_area_struct *vma);
 
 #endif /* UDRV_CORE_H */

@@ -240,7 +240,7 @@ static struct udrv_port *udrv_net_attach(struct udrv_session *s, struct udrv_por
 	}
 	q->net = n;
 	n->port.shm = q->shm;
-	n->port.irq = &s->irqs[arg->vector];
+	n->port.irq = udrv_session_irq(s, arg->vector);
 	n->rings.rx_max_pending = arg->rx_depth;	/* pending: what the administrator said */
 	n->rings.rx_pending = min(n->rings.rx_pending ?: arg->rx_depth, arg->rx_depth);
 	n->rings.tx_max_pending = arg->tx_depth;

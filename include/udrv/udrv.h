@@ -38,17 +38,25 @@
 #define UDRV_BAR_IO		0x00000100	/* I/O ports: `start` is the first port */
 #define UDRV_BAR_MEM		0x00000200	/* memory BAR: mmap it */
 #define UDRV_BAR_PREFETCH	0x00002000
+#define UDRV_BAR_MMAP		0x00000001	/* not one of them: mmap() is possible */
 
+/*
+ * A memory BAR is mapped in whole pages. If it is smaller than a page, the rest of
+ * the page is reserved when the device is bound, so that no other device's registers
+ * are shown with it. Where that is not possible UDRV_BAR_MMAP is not set; the kernel
+ * parameter pci=resource_alignment=12@<bdf> moves the BAR to a page of its own.
+ */
 struct udrv_bar_info {
 	__u64 start;		/* first port, or bus address */
 	__u64 len_bytes;	/* 0: no such BAR */
 	__u32 flags;		/* UDRV_BAR_* */
-	__u32 reserved;
+	__u32 page_offset;	/* of the BAR's first byte in its first page */
 };
 
 #define UDRV_DEV_INTX_MASKABLE	(1u << 0)	/* at the device, so the line may be shared */
 #define UDRV_DEV_IOMMU		(1u << 1)	/* DMA is confined by an IOMMU */
 #define UDRV_DEV_RESET		(1u << 2)	/* the function can be reset alone */
+#define UDRV_DEV_MSI_MASKABLE	(1u << 3)	/* MSI has mask bits: see UDRV_IOC_IRQ_OPEN */
 
 struct udrv_info {
 	__u32 abi_version;	/* out: UDRV_ABI_VERSION */
@@ -67,9 +75,9 @@ struct udrv_info {
 
 /*
  * Reads are free, four bytes at a time. Writes, of one byte, go through an
- * allow-list: the cache line size, the latency timer and, for IDE controllers,
- * the timing registers 0x40-0x4f; all else is EPERM. Bus mastering has a call of
- * its own.
+ * allow-list: the cache line size, the latency timer and, for Intel's PIIX3 and
+ * PIIX4 IDE functions (8086:7010, 8086:7111), the timing registers 0x40-0x4f; all
+ * else is EPERM. Bus mastering has a call of its own.
  */
 struct udrv_config {
 	__u32 offset;		/* in bytes; to read, a multiple of 4 */
@@ -99,6 +107,9 @@ struct udrv_config {
 #define UDRV_IRQ_MSIX		2
 
 /*
+ * MSI and MSI-X are writes to memory: none arrives before UDRV_IOC_BUS_MASTER has
+ * switched bus mastering on. INTx does not need that.
+ *
  * Choose how the device interrupts: once a session, before any vector is opened
  * (later: EBUSY). The number of vectors granted may be smaller than that asked
  * for; line[] holds the Linux interrupt number of each, the <n> of
@@ -131,6 +142,12 @@ struct udrv_irq_setup {
  *     least 4 bytes, whose value does not matter.
  *   - poll(): readable when a count is not zero; else unmasks.
  * Session over: read() fails with ENODEV, poll() says POLLERR | POLLHUP.
+ *
+ * So a device that never stops interrupting costs the processor one interrupt a
+ * read. The exception is MSI without mask bits (UDRV_DEV_MSI_MASKABLE not set, as
+ * with ICH9's AHCI): nothing but the chip can hold such messages back. While the
+ * interrupt is masked, each one that the chip sends still interrupts the processor,
+ * but runs no handler; all of them count as one when the reader comes back.
  */
 #define UDRV_IOC_IRQ_OPEN	_IO('u', 0x03)
 
@@ -162,10 +179,10 @@ struct udrv_irq_events {
 struct udrv_stop_write {
 	__u32 bar;		/* I/O ports or memory */
 	__u32 offset;		/* in bytes; a multiple of len_bytes */
-	__u32 len_bytes;	/* 1 or 4 */
-	__u32 value;
-	__u32 mask;		/* 0: wait for nothing */
-	__u32 reserved;
+	__u64 len_bytes;	/* 1, 2 or 4; 8 in memory only. All of it inside the BAR */
+	__u64 value;		/* no longer than len_bytes, nor is the mask */
+	__u64 mask;		/* 0: wait for nothing */
+	__u64 reserved;
 };
 
 #define UDRV_IOC_STOP_WRITE	_IOW('u', 0x09, struct udrv_stop_write)
@@ -294,7 +311,7 @@ UDRV_ASSERT_SIZE(struct udrv_info, 176);
 UDRV_ASSERT_SIZE(struct udrv_config, 16);
 UDRV_ASSERT_SIZE(struct udrv_irq_setup, 136);
 UDRV_ASSERT_SIZE(struct udrv_irq_events, 8);
-UDRV_ASSERT_SIZE(struct udrv_stop_write, 24);
+UDRV_ASSERT_SIZE(struct udrv_stop_write, 40);
 UDRV_ASSERT_SIZE(struct udrv_coherent, 24);
 UDRV_ASSERT_SIZE(struct udrv_dma_segment, 16);
 UDRV_ASSERT_SIZE(struct udrv_dma_region, 40);

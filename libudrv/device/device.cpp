@@ -193,10 +193,11 @@ void Device::bus_master(bool on) {
 void Device::stop_by(std::span<const udrv_stop_write> writes) {
     for (const udrv_stop_write& write : writes) {
         if (::ioctl(fd_.value(), UDRV_IOC_STOP_WRITE, &write) < 0) {
-            throw_errno(errno, tried("tell the kernel how to stop"),
-                        errno == ENOSPC
-                            ? fmt::format("it takes {} register writes", UDRV_MAX_STOP_WRITES)
-                            : "a register is in a BAR, 1 or 4 bytes wide, and aligned");
+            throw_errno(
+                errno, tried("tell the kernel how to stop"),
+                errno == ENOSPC
+                    ? fmt::format("it takes {} register writes", UDRV_MAX_STOP_WRITES)
+                    : "a register is in a BAR, 1, 2, 4 or (in memory) 8 bytes wide, and aligned");
         }
     }
 }
@@ -218,7 +219,15 @@ BarMapping Device::map_bar(unsigned n) const {
         info_.bars[n].len_bytes == 0) {
         throw_error(ENXIO, tried(what), "the device has no such memory BAR");
     }
-    return BarMapping(map(UDRV_MMAP_BAR(n), info_.bars[n].len_bytes, what));
+    const udrv_bar_info& bar = info_.bars[n];
+    if ((bar.flags & UDRV_BAR_MMAP) == 0) {
+        throw_error(
+            EINVAL, tried(what), "another device's registers are on the same page",
+            fmt::format("start the kernel with pci=resource_alignment=12@{}", address_.str()));
+    }
+    // The kernel maps whole pages, from the one in which the BAR begins.
+    return {map(UDRV_MMAP_BAR(n), bar.page_offset + bar.len_bytes, what), bar.page_offset,
+            bar.len_bytes};
 }
 
 std::vector<std::uint32_t> Device::irq_setup(std::uint32_t mode, std::uint32_t wanted) {

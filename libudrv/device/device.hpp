@@ -9,23 +9,27 @@
 #include <string>
 #include <vector>
 
-#include <udrv/udrv.h>
 #include "libudrv/device/dma.hpp"
-#include "libudrv/file.hpp"
 #include "libudrv/device/irq.hpp"
 #include "libudrv/device/pci_address.hpp"
 #include "libudrv/device/registers.hpp"
+#include "libudrv/file.hpp"
+#include <udrv/udrv.h>
 
 namespace udrv {
 
-/// A memory BAR, mapped uncached. Accesses are exactly one load or store of the
-/// width named. When the device goes (unbind, hot-unplug) an access raises SIGBUS.
+/// A memory BAR, mapped uncached; it may begin inside a page. Accesses are exactly one load or
+/// store of the width named. When the device goes (unbind, hot-unplug) an access raises SIGBUS.
 class BarMapping final : public RegisterIo {
   public:
-    explicit BarMapping(MemoryMap map) : map_(std::move(map)) {}
-    BarMapping(BarMapping&& other) noexcept : RegisterIo(), map_(std::move(other.map_)) {}
+    /// `map`: whole pages, in which the BAR begins at `page_offset`.
+    BarMapping(MemoryMap map, std::size_t page_offset, std::size_t len_bytes)
+        : map_(std::move(map)), first_(map_.data() + page_offset), len_bytes_(len_bytes) {}
+    BarMapping(BarMapping&& other) noexcept
+        : RegisterIo(), map_(std::move(other.map_)), first_(other.first_),
+          len_bytes_(other.len_bytes_) {}
 
-    [[nodiscard]] std::size_t len_bytes() const { return map_.len_bytes(); }
+    [[nodiscard]] std::size_t len_bytes() const { return len_bytes_; }
 
     [[nodiscard]] std::uint8_t read8(std::uint32_t offset) override {
         return load<std::uint8_t>(offset);
@@ -65,7 +69,7 @@ class BarMapping final : public RegisterIo {
 
     template <typename Word>
     [[nodiscard]] volatile Word* at(std::uint32_t offset) const {
-        void* address = map_.data() + offset;
+        void* address = first_ + offset;
         return static_cast<volatile Word*>(address);
     }
     template <typename Word>
@@ -81,6 +85,8 @@ class BarMapping final : public RegisterIo {
     }
 
     MemoryMap map_;
+    std::byte* first_;
+    std::size_t len_bytes_;
 };
 
 /// One process's exclusive session with /dev/udrv/<bdf>. Closing it (or dying)
@@ -118,7 +124,8 @@ class Device final : public DmaAllocator {
     [[nodiscard]] BarMapping map_bar(unsigned n) const;
 
     /// Chooses INTx, MSI or MSI-X (UDRV_IRQ_*), once; `wanted` vectors, may grant fewer.
-    /// Returns the Linux interrupt number of each vector granted.
+    /// Returns the Linux interrupt number of each vector granted. MSI and MSI-X are
+    /// writes to memory: none comes before bus_master(true).
     std::vector<std::uint32_t> irq_setup(std::uint32_t mode, std::uint32_t wanted);
     /// The IRQ file of a vector; one opener a vector. If nothing was chosen: INTx.
     [[nodiscard]] IrqFile open_irq(std::uint32_t vector);

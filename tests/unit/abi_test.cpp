@@ -14,7 +14,10 @@ TEST(Abi, CoreOffsets) {
     EXPECT_EQ(offsetof(udrv_info, vendor), 8U);
     EXPECT_EQ(offsetof(udrv_info, class_code), 16U);
     EXPECT_EQ(offsetof(udrv_info, bars), 32U);
+    EXPECT_EQ(offsetof(udrv_bar_info, page_offset), 20U);
     EXPECT_EQ(offsetof(udrv_irq_setup, line), 8U);
+    EXPECT_EQ(offsetof(udrv_stop_write, len_bytes), 8U);
+    EXPECT_EQ(offsetof(udrv_stop_write, mask), 24U);
     EXPECT_EQ(offsetof(udrv_dma_region, segments), 16U);
     EXPECT_EQ(offsetof(udrv_dma_region, handle), 32U);
     EXPECT_EQ(offsetof(udrv_dma_exchange, nr_regions), 8U);

@@ -84,6 +84,45 @@ check_eq 'one did not stop, says the log' \
     "$(new_kernel_messages | grep -c 'the chip did not stop when it was told to')" 1
 check_eq 'nothing left' "$(idle)" 'idle 0 0 0 0 0'
 
+phase 'I/O ports end with the session'
+"$helpers/core_probe" $bdf ports >/tmp/probe 2>&1
+probed 'ports' /tmp/probe $? 8
+check_eq 'nothing left' "$(idle)" 'idle 0 0 0 0 0'
+
+# Two devices with 256 bytes of registers each: the firmware gives each a page, the
+# kernel puts them side by side when it finds them again.
+small=0000:00:15.0
+neighbour=0000:00:16.0
+page_of() { echo $(($(sed -n '1s/ .*//p' "/sys/bus/pci/devices/$1/resource") >> 12)); }
+bind_small() { # BDF
+    echo udrv >"/sys/bus/pci/devices/$1/driver_override"
+    echo "$1" >/sys/bus/pci/drivers_probe
+    test -e "/sys/bus/pci/devices/$1/udrv"
+}
+if [ -e /sys/bus/pci/devices/$small ]; then
+    phase 'registers smaller than a page'
+    check 'bind' bind_small $small
+    check_ge 'the rest of the page is reserved' "$(grep -c 'udrv: rest of a page' /proc/iomem)" 1
+    "$helpers/core_probe" $small small-bar >/tmp/probe 2>&1
+    probed 'a page of its own' /tmp/probe $? 7
+    echo $small >/sys/bus/pci/drivers/udrv/unbind
+    check_eq 'unbound: no longer' "$(grep -c 'udrv: rest of a page' /proc/iomem)" 0
+    for dev in $small $neighbour; do echo 1 >/sys/bus/pci/devices/$dev/remove; done
+    echo 1 >/sys/bus/pci/rescan
+    check_eq 'both on one page' "$(page_of $small)" "$(page_of $neighbour)"
+    check 'bind beside a neighbour' bind_small $neighbour
+    "$helpers/core_probe" $neighbour shared-page >/tmp/probe 2>&1
+    probed 'a neighbour on the page' /tmp/probe $? 4
+    echo $neighbour >/sys/bus/pci/drivers/udrv/unbind
+    echo 1 >/sys/bus/pci/devices/$small/remove
+    check 'bind without it' bind_small $neighbour
+    "$helpers/core_probe" $neighbour small-bar >/tmp/probe 2>&1
+    probed 'behind the start of a page' /tmp/probe $? 7
+    echo 1 >/sys/bus/pci/rescan
+    check 'a device that comes back gets another page'         not same "$(page_of $small)" "$(page_of $neighbour)"
+    echo $neighbour >/sys/bus/pci/drivers/udrv/unbind
+fi
+
 # The plainest driver there is: a shell that opens the path and reads it.
 phase 'a shell reads the path'
 "$helpers/core_probe" $bdf bus-error >/tmp/probe 2>&1 & # only to have a session open

@@ -34,7 +34,9 @@
 
 #include "checks.hpp"
 #include "libudrv/device/device.hpp"
+#include "libudrv/device/port_io.hpp"
 #include "libudrv/error.hpp"
+#include "libudrv/process/helper_thread.hpp"
 
 namespace {
 
@@ -545,6 +547,7 @@ int outlived(const PciAddress& address) {
 constexpr std::uint32_t liveness = 0x04; // reads as what was written, inverted
 constexpr std::uint32_t factorial = 0x08;
 constexpr std::uint32_t status = 0x20; // bit 0: computing
+constexpr std::uint32_t dma_source = 0x80;
 
 /// In a process of its own, which is killed.
 template <typename Driver>
@@ -600,9 +603,20 @@ int stopped(const PciAddress& address) {
     killed_driver(address, [&](Device& device) {
         check_errno("no such BAR", add(device, {UDRV_NR_BARS, 0, 4, 0, 0, 0}), EINVAL);
         check_errno("a BAR that it does not have", add(device, {1, 0, 4, 0, 0, 0}), EINVAL);
-        check_errno("two bytes", add(device, {0, 0, 2, 0, 0, 0}), EINVAL);
-        check_errno("not aligned", add(device, {0, 2, 4, 0, 0, 0}), EINVAL);
-        check_errno("behind the BAR's end", add(device, {0, 1 << 20, 4, 0, 0, 0}), EINVAL);
+        check_errno("three bytes", add(device, {0, 0, 3, 0, 0, 0}), EINVAL);
+        check_errno("sixteen bytes", add(device, {0, 0, 16, 0, 0, 0}), EINVAL);
+        check_errno("a length of 33 bits", add(device, {0, 0, (1ULL << 32) + 4, 0, 0, 0}), EINVAL);
+        for (const std::uint32_t len : {2U, 4U, 8U}) {
+            check_errno(fmt::format("{} bytes, not aligned", len),
+                        add(device, {0, len / 2, len, 0, 0, 0}), EINVAL);
+            check_errno(fmt::format("{} bytes behind the BAR's end", len),
+                        add(device, {0, 1 << 20, len, 0, 0, 0}), EINVAL);
+            check_errno(fmt::format("{} bytes at the end of all offsets", len),
+                        add(device, {0, 0 - len, len, 0, 0, 0}), EINVAL);
+        }
+        check_errno("a value of 9 bits in a byte", add(device, {0, 0, 1, 256, 0, 0}), EINVAL);
+        check_errno("a mask of 33 bits in 4 bytes", add(device, {0, 0, 4, 0, 1ULL << 32, 0}),
+                    EINVAL);
         check_errno("reserved field", add(device, {0, 0, 4, 0, 0, 1}), EINVAL);
         const std::array<udrv_stop_write, 4> writes = {{
             {0, liveness, 4, 1, 0, 0},
@@ -624,8 +638,127 @@ int stopped(const PciAddress& address) {
         device.stop_by(std::array<udrv_stop_write, 1>{{{0, 0, 4, 0, 1, 0}}});
         regs.write32(liveness, 78);
     });
+    killed_driver(address, [&](Device& device) {
+        check_eq("they are of one session", device.map_bar(0).read32(liveness), ~78U);
+        // edu takes 4 bytes below 0x80, and up to 8 above it, where its DMA registers are.
+        device.stop_by(
+            std::array<udrv_stop_write, 1>{{{0, dma_source, 8, 0x123456789abcdef0, 0, 0}}});
+    });
     Device device(address);
-    check_eq("they are of one session", device.map_bar(0).read32(liveness), ~78U);
+    void* regs =
+        ::mmap(nullptr, page_bytes, PROT_READ, MAP_SHARED, device.fd(),
+               UDRV_MMAP_BAR(0)); // a load of 8 bytes: edu gives the upper half to no other
+    check_eq("eight bytes were written",
+             *reinterpret_cast<volatile std::uint64_t*>(static_cast<std::byte*>(regs) + dma_source),
+             0x123456789abcdef0);
+    return failures == 0 ? 0 : 1;
+}
+
+// ---- I/O ports ----------------------------------------------------------------------------
+
+constexpr std::uint16_t port = 0x80; // where the firmware says how far it got: nobody minds
+
+/// How a child ends (as waitpid(2) has it) that does `driver` with a session of its own.
+template <typename Driver>
+int driver_status(const PciAddress& address, Driver driver) {
+    std::fflush(stdout);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        driver(std::make_unique<Device>(address));
+        ::_exit(0);
+    }
+    int came_to = 0;
+    ::waitpid(child, &came_to, 0);
+    return came_to;
+}
+
+/// The right to them ends with the session: with its owner, if need be.
+int ports(const PciAddress& address) {
+    const std::string unbind = "/sys/bus/pci/drivers/udrv/unbind";
+    const auto killed = [](int came_to) {
+        return WIFSIGNALED(came_to) && WTERMSIG(came_to) == SIGKILL;
+    };
+    const auto work_on = [](udrv::DirectPortIo& io) {
+        for (int n = 0; n < 1000; n++) {
+            io.write8(0, 0x55);
+            ::usleep(10'000);
+        }
+    };
+    int came_to = driver_status(address, [&](std::unique_ptr<Device> device) {
+        udrv::DirectPortIo io(port, 1);
+        device.reset();
+        work_on(io);
+    });
+    check_eq("closed the session, kept its ports: killed", killed(came_to), true);
+    came_to = driver_status(address, [&](std::unique_ptr<Device> device) {
+        udrv::DirectPortIo io(port, 1);
+        std::thread other([&] { work_on(io); });
+        device.reset();
+        other.join();
+    });
+    check_eq("with another thread at work on them: killed", killed(came_to), true);
+    came_to = driver_status(address, [&](std::unique_ptr<Device> device) {
+        { udrv::DirectPortIo io(port, 1); }
+        device.reset();
+    });
+    check_eq("gave its ports back first: lives", came_to, 0);
+    came_to = driver_status(address, [](std::unique_ptr<Device> device) { device.reset(); });
+    check_eq("never had a port: lives", came_to, 0);
+    came_to = driver_status(address, [&](std::unique_ptr<Device> /*device*/) {
+        ::signal(SIGSEGV, [](int /*signal*/) { ::_exit(77); });
+        udrv::DirectPortIo io(port, 1);
+        auto helper = udrv::start_helper_thread([] {
+            asm volatile("inb $0x80, %%al" ::: "al"); // it has no right to it
+        });
+        helper.join();
+    });
+    check_eq("a helper thread has no right to them", WIFEXITED(came_to) ? WEXITSTATUS(came_to) : 0,
+             77);
+    // Unbound while it works on them: when unbind returns, it is over.
+    std::array<int, 2> line{};
+    (void)!::pipe(line.data());
+    std::fflush(stdout);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        Device device(address);
+        udrv::DirectPortIo io(port, 1);
+        (void)!::write(line[1], "x", 1);
+        work_on(io);
+        ::_exit(0);
+    }
+    char ready = 0;
+    (void)!::read(line[0], &ready, 1);
+    const FileDescriptor file(::open(unbind.c_str(), O_WRONLY | O_CLOEXEC));
+    const std::string bdf = address.str();
+    check_eq("unbind", ::write(file.value(), bdf.data(), bdf.size()), bdf.size());
+    ::waitpid(child, &came_to, 0);
+    check_eq("unbound while it works on its ports: killed", killed(came_to), true);
+    const FileDescriptor probe(::open("/sys/bus/pci/drivers/udrv/bind", O_WRONLY | O_CLOEXEC));
+    check_eq("bound again", ::write(probe.value(), bdf.data(), bdf.size()), bdf.size());
+    return failures == 0 ? 0 : 1;
+}
+
+// ---- BARs smaller than a page ---------------------------------------------------------------
+
+/// QEMU's sdhci-pci: 256 bytes; its capabilities are those of QEMU (SD Host Controller
+/// Specification 2.2.26).
+int small_bar(const PciAddress& address, bool shared_page) {
+    Device device(address);
+    const udrv_bar_info& bar = device.info().bars[0];
+    check_eq("length", bar.len_bytes, 0x100);
+    check_eq("can be mapped", (bar.flags & UDRV_BAR_MMAP) != 0, !shared_page);
+    if (shared_page) {
+        check_errno("mmap", try_map(device, page_bytes, UDRV_MMAP_BAR(0)), EINVAL);
+        check_throws("map_bar", EINVAL, [&] { (void)device.map_bar(0); });
+        return failures == 0 ? 0 : 1;
+    }
+    check_eq("offset in its page", bar.page_offset, bar.start % page_bytes);
+    BarMapping regs = device.map_bar(0);
+    check_eq("length of the map", regs.len_bytes(), 0x100);
+    check_eq("capabilities, in one load", regs.read32(0x40), 0x057834b4);
+    check_eq("and in two", regs.read16(0x40) | regs.read16(0x42) << 16, 0x057834b4);
+    check_errno("mmap: the next page", try_map(device, page_bytes, UDRV_MMAP_BAR(0) + page_bytes),
+                EINVAL);
     return failures == 0 ? 0 : 1;
 }
 
@@ -646,7 +779,14 @@ int main(int argc, char** argv) {
         if (what == "stopped") {
             return stopped(PciAddress::parse(argv[1]));
         }
-        std::fprintf(stderr, "usage: core_probe BDF intx|msi|bus-error|outlived|stopped\n");
+        if (what == "ports") {
+            return ports(PciAddress::parse(argv[1]));
+        }
+        if (what == "small-bar" || what == "shared-page") {
+            return small_bar(PciAddress::parse(argv[1]), what == "shared-page");
+        }
+        std::fprintf(stderr, "usage: core_probe BDF intx|msi|bus-error|outlived|stopped|ports|"
+                             "small-bar|shared-page\n");
         return 2;
     } catch (const std::exception& error) {
         fmt::print("FAIL: {}\n", error.what());

@@ -30,12 +30,22 @@ constexpr std::size_t pinned_bytes = std::size_t{400} << 20;
 constexpr std::size_t memory_bytes = std::size_t{4} << 20;
 
 enum Kind : std::size_t {
-    kind_open, kind_call, kind_exchange, kind_coherent, kind_map, kind_attach, kind_irq, kind_state,
-    kind_unbind, kind_remove, kind_kill, nr_kinds
+    kind_open,
+    kind_call,
+    kind_exchange,
+    kind_coherent,
+    kind_map,
+    kind_attach,
+    kind_irq,
+    kind_state,
+    kind_unbind,
+    kind_remove,
+    kind_kill,
+    nr_kinds
 };
-constexpr std::array<const char*, nr_kinds> kind_names{
-    "open", "call", "exchange", "coherent", "map", "attach", "irq", "state",
-    "unbind", "remove", "kill"};
+constexpr std::array<const char*, nr_kinds> kind_names{"open",   "call",   "exchange", "coherent",
+                                                       "map",    "attach", "irq",      "state",
+                                                       "unbind", "remove", "kill"};
 
 /// Shared by all processes.
 struct Counts {
@@ -63,8 +73,8 @@ class Driver {
         void* at = ::mmap(nullptr, pinned_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         memory_ = static_cast<std::byte*>(at);
         for (std::size_t n = 0; n < pinned_bytes; n += memory_bytes) {
-            (void)::mmap(memory_ + n, memory_bytes, PROT_READ | PROT_WRITE,
-                         MAP_SHARED | MAP_FIXED, file, 0);
+            (void)::mmap(memory_ + n, memory_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+                         file, 0);
         }
         ::close(file);
     }
@@ -123,8 +133,8 @@ class Driver {
     }
 
     void exchange(int fd, Random& random) {
-        const std::size_t pages = random.one_in(2) ? 1 + random.below(16)
-                                                   : pinned_bytes / page_bytes;
+        const std::size_t pages =
+            random.one_in(2) ? 1 + random.below(16) : pinned_bytes / page_bytes;
         udrv_dma_segment segment{}; // one is too few for most: then it is undone
         udrv_dma_region region{};
         region.vaddr = reinterpret_cast<std::uintptr_t>(memory_);
@@ -135,8 +145,7 @@ class Driver {
         udrv_dma_exchange x{};
         x.regions = reinterpret_cast<std::uintptr_t>(&region);
         x.nr_regions = 1;
-        if (count(kind_exchange, ::ioctl(fd, UDRV_IOC_DMA_EXCHANGE, &x) == 1) &&
-            random.one_in(2)) {
+        if (count(kind_exchange, ::ioctl(fd, UDRV_IOC_DMA_EXCHANGE, &x) == 1) && random.one_in(2)) {
             region.flags = 0;
             (void)::ioctl(fd, UDRV_IOC_DMA_EXCHANGE, &x);
         }
@@ -151,8 +160,8 @@ class Driver {
         (void)::ioctl(fd, UDRV_IOC_BUS_MASTER, static_cast<unsigned long>(random.below(2)));
         udrv_coherent coherent{};
         coherent.len_bytes = page_bytes;
-        if (random.one_in(8) && count(kind_coherent,
-                                      ::ioctl(fd, UDRV_IOC_COHERENT, &coherent) == 0)) {
+        if (random.one_in(8) &&
+            count(kind_coherent, ::ioctl(fd, UDRV_IOC_COHERENT, &coherent) == 0)) {
             touch(fd, UDRV_MMAP_COHERENT(coherent.handle), 1);
         }
     }
@@ -273,9 +282,8 @@ int run(std::uint64_t rounds, std::uint64_t seed, const std::vector<std::string>
         const std::string bdf = one.bdf;
         const std::uint32_t what = random.below(8);
         if (what != 7) {
-            threads.emplace_back([&] {
-                count(kind_unbind, store("/sys/bus/pci/drivers/udrv/unbind", bdf));
-            });
+            threads.emplace_back(
+                [&] { count(kind_unbind, store("/sys/bus/pci/drivers/udrv/unbind", bdf)); });
         }
         if (what == 0 || what == 7) {
             threads.emplace_back([&] { count(kind_remove, store(sysfs(bdf) + "/remove", "1")); });
@@ -315,8 +323,8 @@ int main(int argc, char** argv) {
         std::fprintf(stderr, "usage: unbind_race ROUNDS SEED BDF...\n");
         return 2;
     }
-    counts = static_cast<Counts*>(::mmap(nullptr, sizeof(Counts), PROT_READ | PROT_WRITE,
-                                         MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    counts = static_cast<Counts*>(
+        ::mmap(nullptr, sizeof(Counts), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
     return run(std::strtoull(argv[1], nullptr, 0), std::strtoull(argv[2], nullptr, 0),
                {argv + 3, argv + argc});
 }
