@@ -20,7 +20,8 @@ for file in "${files[@]}"; do
     case $file in
     *.md | LICENSES/* | LICENSE* | COPYING* | .gitignore | *.json | *.png | *.svg) wanted='' ;;
     include/udrv/*.h) wanted='GPL-2.0-only WITH Linux-syscall-note' ;;
-    kmod/*.[ch] | netloop/*.[ch] | blkloop/*.[ch] | kmod/Kbuild | netloop/Kbuild | blkloop/Kbuild)
+    kmod/*.[ch] | netloop/*.[ch] | blkloop/*.[ch] | tests/vm/unquiet/*.[ch] | \
+        kmod/Kbuild | netloop/Kbuild | blkloop/Kbuild | tests/vm/unquiet/Kbuild)
         wanted='GPL-2.0-only' ;;
     *) wanted=MIT ;;
     esac
