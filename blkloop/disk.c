@@ -7,27 +7,66 @@
 
 static DEFINE_IDA(udrv_disk_ids);
 
-/* ---- /sys/block/udb0/device: what lsblk shows ------------------------------ */
+/* ---- /sys/block/udb0/device: what lsblk and udev read ---------------------------- */
 
 /* The disk's own words: what is not printable is escaped. */
-static ssize_t udrv_disk_show(struct device *dev, struct device_attribute *attr, char *buf)
+#define UDRV_DISK_TEXT(name, field)							\
+static ssize_t name##_show(struct device *dev, struct device_attribute *attr, char *buf)	\
+{											\
+	struct udrv_disk *d = dev_get_drvdata(dev);					\
+											\
+	return sysfs_emit(buf, "%*pE\n", (int)strlen(d->info.field), d->info.field);	\
+}											\
+static DEVICE_ATTR_RO(name)
+
+UDRV_DISK_TEXT(model, model);
+UDRV_DISK_TEXT(serial, serial);
+UDRV_DISK_TEXT(rev, revision);
+UDRV_DISK_TEXT(vendor, vendor);
+
+/* Which of the disks of one controller: udev makes by-path of it. */
+static ssize_t unit_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
 	struct udrv_disk *d = dev_get_drvdata(dev);
-	const char *text = attr->attr.name[0] == 'm' ? d->info.model : d->info.serial;
 
-	return sysfs_emit(buf, "%*pE\n", (int)strlen(text), text);
+	return sysfs_emit(buf, "%u\n", d->info.unit);
 }
-static DEVICE_ATTR(model, 0444, udrv_disk_show, NULL);
-static DEVICE_ATTR(serial, 0444, udrv_disk_show, NULL);
+static DEVICE_ATTR_RO(unit);
 
-static struct attribute *udrv_disk_attrs[] = { &dev_attr_model.attr, &dev_attr_serial.attr, NULL };
+static struct attribute *udrv_disk_attrs[] = {
+	&dev_attr_model.attr,
+	&dev_attr_serial.attr,
+	&dev_attr_rev.attr,
+	&dev_attr_vendor.attr,
+	&dev_attr_unit.attr,
+	NULL
+};
 ATTRIBUTE_GROUPS(udrv_disk);
 
 struct class udrv_disk_class = { .name = "udrv_disk", .dev_groups = udrv_disk_groups };
 
 /* ---- Life ------------------------------------------------------------------ */
 
-static const struct block_device_operations udrv_disk_fops = { .owner = THIS_MODULE };
+/*
+ * HDIO_GETGEO for those who still want cylinders: 255 heads and 63 sectors, as
+ * ata_std_bios_param() has it. A field of 16 bits does not hold those of a large disk;
+ * its users take the capacity from elsewhere.
+ */
+static int udrv_disk_getgeo(udrv_getgeo_of *of, struct hd_geometry *geo)
+{
+	sector_t cylinders = get_capacity(udrv_getgeo_disk(of));
+
+	sector_div(cylinders, 255 * 63);
+	geo->heads = 255;
+	geo->sectors = 63;
+	geo->cylinders = cylinders;
+	return 0;
+}
+
+static const struct block_device_operations udrv_disk_fops = {
+	.owner = THIS_MODULE,
+	.getgeo = udrv_disk_getgeo,
+};
 
 /* Requests wait. Also waits for those that are being handed out just now. */
 void udrv_disk_hold(struct udrv_disk *d)
@@ -78,23 +117,67 @@ static void udrv_disk_free(struct udrv_disk *d)
 	kvfree(d);
 }
 
-struct udrv_disk *udrv_disk_create(struct udrv_blk *blk, const struct udrv_blk_disk *info)
+/*
+ * What the queue promises. What is not set here is 0 and means "no such thing, or the
+ * default of a plain queue": docs/limits.md goes through all of the structure.
+ */
+static struct queue_limits udrv_disk_limits(struct device *dev, const struct udrv_blk_disk *info)
 {
 	struct queue_limits lim = {
 		.logical_block_size = info->logical_block_bytes,
 		.physical_block_size = info->physical_block_bytes,
-		.max_hw_sectors = info->max_sectors, .max_sectors = min(info->max_sectors, 2560u),
-		.io_min = info->physical_block_bytes, .max_segments = info->max_segments,
+		.io_min = info->physical_block_bytes,
+		.max_hw_sectors = info->max_sectors,
+		.max_segments = info->max_segments,
 		.max_segment_size = min_t(size_t, info->max_segment_bytes,
-					  dma_max_mapping_size(&blk->port.udev->pdev->dev)),
-		.seg_boundary_mask = info->segment_boundary, .dma_alignment = info->dma_alignment,
-		.max_hw_discard_sectors = info->max_discard_sectors,
-		.discard_granularity = info->max_discard_sectors ? info->physical_block_bytes : 0,
+					  dma_max_mapping_size(dev)),
+		.seg_boundary_mask = info->segment_boundary,
+		.dma_alignment = info->dma_alignment,
+		.max_discard_segments = 1,
 		.max_write_zeroes_sectors = info->max_write_zeroes_sectors,
 	};
-	u32 features = (info->flags & UDRV_BLK_WRITE_CACHE ? BLK_FEAT_WRITE_CACHE : 0) |
-		       (info->flags & UDRV_BLK_FUA ? BLK_FEAT_FUA : 0) |
-		       (info->flags & UDRV_BLK_ROTATIONAL ? BLK_FEAT_ROTATIONAL : 0);
+
+	if (info->max_discard_sectors) {
+		lim.max_hw_discard_sectors = info->max_discard_sectors;
+		lim.max_discard_segments = info->max_discard_segments;
+		lim.discard_granularity = info->physical_block_bytes;
+	}
+	return lim;
+}
+
+static blk_features_t udrv_disk_features(const struct udrv_blk_disk *info)
+{
+	blk_features_t features = 0;
+
+	if (info->flags & UDRV_BLK_WRITE_CACHE)
+		features |= BLK_FEAT_WRITE_CACHE;
+	if (info->flags & UDRV_BLK_FUA)
+		features |= BLK_FEAT_FUA;
+	if (info->flags & UDRV_BLK_ROTATIONAL)
+		features |= BLK_FEAT_ROTATIONAL;
+	return features;
+}
+
+static int udrv_disk_alloc_tags(struct udrv_disk *d)
+{
+	struct blk_mq_tag_set *tags = &d->tags;
+
+	tags->ops = &udrv_blk_mq_ops;
+	tags->numa_node = NUMA_NO_NODE;
+	tags->nr_hw_queues = 1;
+	tags->queue_depth = d->info.depth;
+	tags->cmd_size = struct_size((struct udrv_blk_cmd *)NULL, sg, d->info.max_segments);
+	tags->flags = BLK_MQ_F_SHOULD_MERGE;
+	if (!(d->info.flags & UDRV_BLK_ROTATIONAL))
+		tags->flags |= BLK_MQ_F_NO_SCHED_BY_DEFAULT;
+	tags->timeout = 120 * HZ;	/* drivers give a flush 30 s, twice, and reset the chip */
+	return blk_mq_alloc_tag_set(tags);
+}
+
+struct udrv_disk *udrv_disk_create(struct udrv_blk *blk, const struct udrv_blk_disk *info)
+{
+	struct device *parent = &blk->port.udev->pdev->dev;
+	struct queue_limits lim = udrv_disk_limits(parent, info);
 	struct udrv_disk *d;
 	int ret;
 
@@ -105,22 +188,17 @@ struct udrv_disk *udrv_disk_create(struct udrv_blk *blk, const struct udrv_blk_d
 	d->info = *info;
 	spin_lock_init(&d->lock);
 	INIT_WORK(&d->add, udrv_disk_add_work);
-	d->tags = (struct blk_mq_tag_set){
-		.ops = &udrv_blk_mq_ops, .numa_node = NUMA_NO_NODE,
-		.nr_hw_queues = 1, .queue_depth = info->depth,
-		.cmd_size = struct_size((struct udrv_blk_cmd *)NULL, sg, info->max_segments),
-		.flags = BLK_MQ_F_SHOULD_MERGE | (info->flags & UDRV_BLK_ROTATIONAL ?
-						  0 : BLK_MQ_F_NO_SCHED_BY_DEFAULT),
-		.timeout = 120 * HZ,	/* drivers give a flush 30 s, twice, and reset the chip */
-	};
 	d->id = ida_alloc(&udrv_disk_ids, GFP_KERNEL);
-	ret = d->id < 0 ? d->id : blk_mq_alloc_tag_set(&d->tags);
+	if (d->id < 0) {
+		ret = d->id;
+		goto err;
+	}
+	ret = udrv_disk_alloc_tags(d);
 	if (ret)
 		goto err;
 	snprintf(d->info.name, sizeof(d->info.name), "udb%d", d->id);
-	d->gd = udrv_alloc_disk(&d->tags, &lim, features, d);
-	d->dev = device_create(&udrv_disk_class, &blk->port.udev->pdev->dev, 0, d, "%s",
-			       d->info.name);
+	d->gd = udrv_alloc_disk(&d->tags, &lim, udrv_disk_features(info), d);
+	d->dev = device_create(&udrv_disk_class, parent, 0, d, "%s", d->info.name);
 	ret = PTR_ERR_OR_ZERO(d->gd) ?: PTR_ERR_OR_ZERO(d->dev);
 	if (ret)
 		goto err;
@@ -140,6 +218,13 @@ err:
 void udrv_disk_remove(struct udrv_disk *d)
 {
 	udrv_disk_release(d, true);
+	if (d->nr_kept) {
+		/* They never end, so that whoever waits for the queue to drain never returns. */
+		dev_err(d->dev, "stays for ever, with %u requests of a device that is not quiet\n",
+			d->nr_kept);
+		__module_get(THIS_MODULE);
+		return;
+	}
 	flush_work(&d->add);
 	if (d->added) {
 		blk_mark_disk_dead(d->gd);

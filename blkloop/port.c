@@ -9,20 +9,66 @@ static unsigned int recovery_window_s = 30;
 module_param(recovery_window_s, uint, 0644);
 MODULE_PARM_DESC(recovery_window_s, "seconds that requests wait for the next driver");
 
+/* A mask of low bits: an alignment, or a boundary. */
+static bool udrv_blk_valid_mask(u32 mask)
+{
+	return is_power_of_2(mask + 1ULL);
+}
+
+static bool udrv_blk_valid_text(const char *text, size_t bytes)
+{
+	return !text[bytes - 1];
+}
+
+/* What the disk is. */
 static bool udrv_blk_valid_disk(const struct udrv_blk_disk *i)
 {
-	return i->nr_sectors && i->nr_sectors <= (u64)1 << 48 && !i->reserved &&
-	       !(i->flags & ~UDRV_BLK_FLAGS_ALL) && is_power_of_2(i->logical_block_bytes) &&
-	       i->logical_block_bytes >= SECTOR_SIZE && i->logical_block_bytes <= PAGE_SIZE &&
-	       !(i->nr_sectors & ((i->logical_block_bytes >> SECTOR_SHIFT) - 1)) &&
-	       is_power_of_2(i->physical_block_bytes) && i->physical_block_bytes <= SZ_1M &&
-	       i->physical_block_bytes >= i->logical_block_bytes &&
-	       !i->model[UDRV_BLK_MODEL_LEN - 1] && !i->serial[UDRV_BLK_SERIAL_LEN - 1] &&
-	       i->depth && i->depth <= UDRV_BLK_MAX_DEPTH &&
-	       i->max_sectors >= PAGE_SIZE >> SECTOR_SHIFT && i->max_segments &&
-	       i->max_segments <= UDRV_BLK_MAX_SEGMENTS && i->max_segment_bytes >= PAGE_SIZE &&
-	       i->segment_boundary >= PAGE_SIZE - 1 && i->dma_alignment < PAGE_SIZE &&
-	       is_power_of_2(i->segment_boundary + 1ULL) && is_power_of_2(i->dma_alignment + 1ULL);
+	u32 block_sectors = i->logical_block_bytes >> SECTOR_SHIFT;
+
+	if (i->reserved || (i->flags & ~UDRV_BLK_FLAGS_ALL))
+		return false;
+	if (!is_power_of_2(i->logical_block_bytes) || i->logical_block_bytes < SECTOR_SIZE ||
+	    i->logical_block_bytes > PAGE_SIZE)
+		return false;
+	if (!is_power_of_2(i->physical_block_bytes) || i->physical_block_bytes > SZ_1M ||
+	    i->physical_block_bytes < i->logical_block_bytes)
+		return false;
+	if (!i->nr_sectors || i->nr_sectors > (u64)1 << 48 ||
+	    (i->nr_sectors & (block_sectors - 1)))
+		return false;
+	return udrv_blk_valid_text(i->model, sizeof(i->model)) &&
+	       udrv_blk_valid_text(i->serial, sizeof(i->serial)) &&
+	       udrv_blk_valid_text(i->revision, sizeof(i->revision)) &&
+	       udrv_blk_valid_text(i->vendor, sizeof(i->vendor));
+}
+
+/* What the chip needs, as the block layer wants to hear it. */
+static bool udrv_blk_valid_limits(const struct udrv_blk_disk *i)
+{
+	if (!i->depth || i->depth > UDRV_BLK_MAX_DEPTH)
+		return false;
+	if (i->max_sectors < PAGE_SIZE >> SECTOR_SHIFT)
+		return false;
+	if (!i->max_segments || i->max_segments > UDRV_BLK_MAX_SEGMENTS ||
+	    i->max_segment_bytes < PAGE_SIZE)
+		return false;
+	if (i->segment_boundary < PAGE_SIZE - 1 || !udrv_blk_valid_mask(i->segment_boundary) ||
+	    i->dma_alignment >= PAGE_SIZE || !udrv_blk_valid_mask(i->dma_alignment))
+		return false;
+	if (!i->max_discard_sectors)
+		return !i->max_discard_segments;
+	/* The block layer cuts at multiples of discard_granularity, which is this. */
+	return i->max_discard_sectors >= i->physical_block_bytes >> SECTOR_SHIFT &&
+	       i->max_discard_segments && i->max_discard_segments <= UDRV_BLK_MAX_SEGMENTS;
+}
+
+/* A slot has room for what can follow the request: segments, or ranges. */
+static u32 udrv_blk_slot_bytes(const struct udrv_blk_disk *i)
+{
+	size_t segments = i->max_segments * sizeof(struct udrv_blk_segment);
+	size_t ranges = i->max_discard_segments * sizeof(struct udrv_blk_range);
+
+	return ALIGN(sizeof(struct udrv_blk_request) + max(segments, ranges), 128);
 }
 
 static void udrv_blk_layout(struct udrv_blk_attach *arg)
@@ -36,8 +82,7 @@ static void udrv_blk_layout(struct udrv_blk_attach *arg)
 		u32 nr = roundup_pow_of_two(i->depth);
 
 		i->ring_depth = nr;
-		i->slot_bytes = ALIGN(sizeof(struct udrv_blk_request) +
-				      i->max_segments * sizeof(struct udrv_blk_segment), 128);
+		i->slot_bytes = udrv_blk_slot_bytes(i);
 		i->submission = udrv_place(&end, UDRV_RING_BYTES(nr, struct udrv_blk_submission));
 		i->completion = udrv_place(&end, UDRV_RING_BYTES(nr, struct udrv_blk_completion));
 		i->slots = udrv_place(&end, i->depth * i->slot_bytes);
@@ -172,10 +217,12 @@ static struct udrv_port *udrv_blk_attach(struct udrv_session *s, struct udrv_por
 	if (!arg->nr_disks || arg->nr_disks > UDRV_BLK_MAX_DISKS || arg->reserved ||
 	    arg->vector >= s->nr_irqs)
 		return ERR_PTR(-EINVAL);
-	for (n = 0; n < arg->nr_disks; n++)
-		if (!udrv_blk_valid_disk(&arg->disks[n]) ||
-		    (n && arg->disks[n].unit <= arg->disks[n - 1].unit))
+	for (n = 0; n < arg->nr_disks; n++) {
+		if (!udrv_blk_valid_disk(&arg->disks[n]) || !udrv_blk_valid_limits(&arg->disks[n]))
 			return ERR_PTR(-EINVAL);
+		if (n && arg->disks[n].unit <= arg->disks[n - 1].unit)
+			return ERR_PTR(-EINVAL);
+	}
 	if (port) {
 		blk = container_of(port, struct udrv_blk, port);
 	} else {

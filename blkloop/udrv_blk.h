@@ -5,7 +5,8 @@
  * A disk belongs to the bound device. While no driver is attached its queue is
  * quiesced and requests wait, for the recovery window; what a driver had when it
  * died is put back into the queue once the device is quiet. After the window
- * requests fail, until a driver comes.
+ * requests fail, until a driver comes. Of a device that could not be quieted they are
+ * kept instead (udrv_blk_take_back()).
  *
  * d->lock guards the rings and d->rqs, the requests that the driver has. It is
  * never held while a request is completed.
@@ -16,6 +17,7 @@
 #include <linux/blk-mq.h>
 #include <linux/blkdev.h>
 #include <linux/ctype.h>
+#include <linux/hdreg.h>
 #include <linux/idr.h>
 #include <linux/scatterlist.h>
 
@@ -29,7 +31,7 @@ struct udrv_blk;
 /* Behind each struct request. */
 struct udrv_blk_cmd {
 	u32 deaths;			/* of drivers that had it */
-	u32 nr_sg;			/* as built; 0: no data */
+	u32 nr_sg;			/* as built; 0: nothing is mapped */
 	struct scatterlist sg[];	/* max_segments, mapped while the driver has it */
 };
 
@@ -53,6 +55,8 @@ struct udrv_disk {
 	u32 generation;
 	u32 alone;			/* so many requests go to the driver one by one */
 	struct request *rqs[UDRV_BLK_MAX_DEPTH];
+	struct request *kept[UDRV_BLK_MAX_DEPTH];	/* the device may still have them */
+	u32 nr_kept;
 	u32 generations[UDRV_BLK_MAX_DEPTH];
 };
 

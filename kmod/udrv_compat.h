@@ -54,30 +54,78 @@ static inline void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
 #define BLK_MQ_F_SHOULD_MERGE	0	/* always on */
 #endif
 
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 11, 0)
-#define BLK_FEAT_WRITE_CACHE	BIT(0)
-#define BLK_FEAT_FUA		BIT(1)
-#define BLK_FEAT_ROTATIONAL	BIT(2)
+/* blk_rq_map_sg() as it is since 6.16: the queue is that of the request. */
+static inline int udrv_rq_map_sg(struct request *rq, struct scatterlist *sg)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 16, 0)
+	return blk_rq_map_sg(rq->q, rq, sg);
+#else
+	return blk_rq_map_sg(rq, sg);
+#endif
+}
 
-/* blk_mq_alloc_disk() with limits and features, as it is since 6.11. */
+/* What block_device_operations.getgeo gets: since 6.18 the disk. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 18, 0)
+typedef struct block_device udrv_getgeo_of;
+
+static inline struct gendisk *udrv_getgeo_disk(struct block_device *bdev)
+{
+	return bdev->bd_disk;
+}
+#else
+typedef struct gendisk udrv_getgeo_of;
+
+static inline struct gendisk *udrv_getgeo_disk(struct gendisk *gd)
+{
+	return gd;
+}
+#endif
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 11, 0)
+typedef unsigned int __bitwise blk_features_t;
+
+#define BLK_FEAT_WRITE_CACHE	((__force blk_features_t)BIT(0))
+#define BLK_FEAT_FUA		((__force blk_features_t)BIT(1))
+#define BLK_FEAT_ROTATIONAL	((__force blk_features_t)BIT(2))
+
+/*
+ * blk_mq_alloc_disk() with limits and features, as it is since 6.11: what @lim leaves
+ * 0 is as on a plain queue. Never blk_set_stacking_limits(), which says "no limit" of
+ * all that nobody sets; docs/limits.md has every field.
+ */
 static inline struct gendisk *udrv_alloc_disk(struct blk_mq_tag_set *tags,
-					      struct queue_limits *lim, u32 features, void *data)
+					      struct queue_limits *lim, blk_features_t features,
+					      void *data)
 {
 	struct gendisk *gd = blk_mq_alloc_disk(tags, data);
+	struct request_queue *q;
 
 	if (IS_ERR(gd))
 		return gd;
-	lim->max_discard_sectors = lim->max_hw_discard_sectors;
-	blk_set_stacking_limits(&gd->queue->limits);
-	blk_stack_limits(&gd->queue->limits, lim, 0);
-	blk_queue_write_cache(gd->queue, features & BLK_FEAT_WRITE_CACHE, features & BLK_FEAT_FUA);
-	if (!(features & BLK_FEAT_ROTATIONAL))
-		blk_queue_flag_set(QUEUE_FLAG_NONROT, gd->queue);
+	q = gd->queue;
+	blk_queue_logical_block_size(q, lim->logical_block_size);
+	blk_queue_physical_block_size(q, lim->physical_block_size);
+	blk_queue_io_min(q, lim->io_min);
+	blk_queue_max_hw_sectors(q, lim->max_hw_sectors);	/* and max_sectors from it */
+	blk_queue_max_segments(q, lim->max_segments);
+	blk_queue_max_segment_size(q, lim->max_segment_size);
+	blk_queue_segment_boundary(q, lim->seg_boundary_mask);
+	blk_queue_dma_alignment(q, lim->dma_alignment);
+	blk_queue_max_discard_sectors(q, lim->max_hw_discard_sectors);
+	blk_queue_max_discard_segments(q, lim->max_discard_segments);
+	q->limits.discard_granularity = lim->discard_granularity;
+	blk_queue_max_write_zeroes_sectors(q, lim->max_write_zeroes_sectors);
+	blk_queue_write_cache(q, features & BLK_FEAT_WRITE_CACHE, features & BLK_FEAT_FUA);
+	if (features & BLK_FEAT_ROTATIONAL)
+		blk_queue_flag_clear(QUEUE_FLAG_NONROT, q);
+	else
+		blk_queue_flag_set(QUEUE_FLAG_NONROT, q);
 	return gd;
 }
 #else
 static inline struct gendisk *udrv_alloc_disk(struct blk_mq_tag_set *tags,
-					      struct queue_limits *lim, u32 features, void *data)
+					      struct queue_limits *lim, blk_features_t features,
+					      void *data)
 {
 	lim->features = features;
 	return blk_mq_alloc_disk(tags, lim, data);

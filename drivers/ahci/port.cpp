@@ -116,14 +116,12 @@ bool Port::encode_transfer(std::uint32_t tag, const udrv_blk_request& request, T
 }
 
 bool Port::encode_discard(std::uint32_t tag, const udrv_blk_request& request, Taskfile& task) {
-    if (disk_.max_discard_sectors == 0 || request.sector % block_sectors_ != 0 ||
-        request.nr_sectors % block_sectors_ != 0) {
+    if (disk_.max_discard_sectors == 0) {
         return false;
     }
     const std::size_t offset = std::size_t{tag} * ata::sector_bytes;
     const std::span<std::byte, ata::sector_bytes> payload(trim_.vaddr + offset, ata::sector_bytes);
-    if (!ata::encode_trim(payload, request.sector / block_sectors_,
-                          request.nr_sectors / block_sectors_)) {
+    if (!ata::encode_trim(payload, ranges(request), {block_sectors_, disk_.nr_sectors})) {
         return false;
     }
     Slot& slot = slots_[tag];

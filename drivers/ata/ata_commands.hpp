@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <span>
 
+#include <udrv/blk.h>
+
 namespace udrv::ata {
 
 inline constexpr std::uint32_t sector_bytes = 512; ///< unit of PIO and log transfers
@@ -64,25 +66,49 @@ inline constexpr std::uint8_t icrc = 1u << 7; // damaged on the way
 /// Range Entry).
 inline constexpr std::uint32_t trim_ranges = sector_bytes / 8;
 inline constexpr std::uint32_t trim_range_blocks = 65535;
-inline constexpr std::uint32_t max_trim_blocks = trim_ranges * trim_range_blocks;
+/// What one payload is promised to carry: so many ranges of so many blocks in all. A
+/// range takes an entry for each 65,535 blocks that it begins, so these always fit.
+inline constexpr std::uint32_t max_trim_ranges = trim_ranges / 2;
+inline constexpr std::uint32_t max_trim_blocks =
+    (trim_ranges - max_trim_ranges) * trim_range_blocks;
 
-/// Writes the payload of a TRIM of `blocks` logical blocks from `lba` on. False, and
-/// nothing written, if they do not fit into one payload.
-[[nodiscard]] inline bool encode_trim(std::span<std::byte, sector_bytes> payload, std::uint64_t lba,
-                                      std::uint64_t blocks) {
-    if (blocks > max_trim_blocks) {
-        return false;
-    }
-    for (std::size_t entry = 0; entry < payload.size(); entry += 8) {
-        const std::uint64_t part = std::min<std::uint64_t>(blocks, trim_range_blocks);
-        const std::uint64_t range = part == 0 ? 0 : lba | part << 48;
-        for (unsigned i = 0; i < 8; i++) { // little endian
-            payload[entry + i] = static_cast<std::byte>(range >> (8 * i));
+/// What of a disk decides whether a range is on it.
+struct TrimLimits {
+    std::uint32_t block_sectors = 1; ///< logical block in units of 512 bytes
+    std::uint64_t nr_sectors = 0;    ///< capacity in units of 512 bytes
+};
+
+/// Writes the payload of a TRIM. False, and the payload is not to be used, if there is no
+/// range, one is not on the disk, or they do not fit into one payload.
+[[nodiscard]] inline bool encode_trim(std::span<std::byte, sector_bytes> payload,
+                                      std::span<const udrv_blk_range> ranges,
+                                      const TrimLimits& limits) {
+    std::size_t used = 0;
+    for (const udrv_blk_range& range : ranges) {
+        if (range.nr_sectors == 0 || range.nr_sectors > limits.nr_sectors ||
+            range.sector > limits.nr_sectors - range.nr_sectors ||
+            range.sector % limits.block_sectors != 0 ||
+            range.nr_sectors % limits.block_sectors != 0) {
+            return false;
         }
-        lba += part;
-        blocks -= part;
+        std::uint64_t lba = range.sector / limits.block_sectors;
+        std::uint32_t blocks = range.nr_sectors / limits.block_sectors;
+        while (blocks != 0) {
+            if (used == payload.size()) {
+                return false;
+            }
+            const std::uint32_t part = std::min(blocks, trim_range_blocks);
+            const std::uint64_t entry = lba | std::uint64_t{part} << 48;
+            for (unsigned i = 0; i < 8; i++) { // little endian
+                payload[used + i] = static_cast<std::byte>(entry >> (8 * i));
+            }
+            used += 8;
+            lba += part;
+            blocks -= part;
+        }
     }
-    return true;
+    std::fill(payload.begin() + static_cast<std::ptrdiff_t>(used), payload.end(), std::byte{0});
+    return used != 0;
 }
 
 // ---- NCQ Command Error log -------------------------------------------------------

@@ -162,6 +162,7 @@ IdentifyResult parse_identify(Words words) {
     Identity& identity = result.identity;
     identity.model = text(words, 27, 20);
     identity.serial = text(words, 10, 10);
+    identity.firmware = text(words, 23, 4);
     features(words, identity);
     dma_modes(words, identity);
     result.error = block_sizes(words, identity);
@@ -179,6 +180,8 @@ udrv_blk_disk describe(const Identity& identity) {
     disk.physical_block_bytes = identity.physical_block_bytes;
     copy_text(identity.model, disk.model);
     copy_text(identity.serial, disk.serial);
+    copy_text(identity.firmware, disk.revision);
+    copy_text("ATA", disk.vendor); // as libata's disks say
     if (identity.rotational) {
         disk.flags |= UDRV_BLK_ROTATIONAL;
     }
@@ -191,6 +194,7 @@ udrv_blk_disk describe(const Identity& identity) {
     }
     if (identity.trim) {
         disk.max_discard_sectors = max_trim_blocks * sectors_a_block;
+        disk.max_discard_segments = max_trim_ranges;
     }
     // No write zeroes: even "deterministic zeroes" does not oblige a disk to act on
     // a TRIM at all, so that zeroes have to be written.

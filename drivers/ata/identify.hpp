@@ -17,6 +17,7 @@ inline constexpr std::uint32_t identify_words = 256;
 struct Identity {
     std::string model; ///< printable ASCII, without the padding
     std::string serial;
+    std::string firmware; ///< its revision
 
     std::uint64_t nr_blocks = 0; ///< capacity in logical blocks, at most 2^48
     std::uint32_t logical_block_bytes = 512;

@@ -123,11 +123,10 @@ std::uint32_t Channel::prepare(const Unit& unit, const udrv_blk_request& request
     }
     const std::span<Prd, max_prds> table(prds_, max_prds);
     if (command_.data == Command::Data::payload) {
-        const std::uint32_t block_sectors = unit.drive.block_sectors;
         const std::span<std::byte, ata::sector_bytes> payload(payload_, ata::sector_bytes);
         const udrv_blk_segment segment{payload_dma_addr_, ata::sector_bytes, 0};
-        const bool fits = ata::encode_trim(payload, request.sector / block_sectors,
-                                           request.nr_sectors / block_sectors) &&
+        const ata::TrimLimits limits{unit.drive.block_sectors, unit.drive.nr_sectors};
+        const bool fits = ata::encode_trim(payload, ranges(request), limits) &&
                           encode_prds({&segment, 1}, ata::sector_bytes, table);
         return fits ? UDRV_BLK_OK : UDRV_BLK_IOERR;
     }

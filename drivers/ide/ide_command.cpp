@@ -51,12 +51,10 @@ std::uint32_t encode_transfer(const udrv_blk_request& request, const Drive& driv
     return UDRV_BLK_OK;
 }
 
-std::uint32_t encode_discard(const Drive& drive, std::uint64_t blocks, Command& command) {
+/// The ranges are not looked at: ata::encode_trim() does.
+std::uint32_t encode_discard(const Drive& drive, Command& command) {
     if (!drive.trim) {
         return UDRV_BLK_NOTSUPP;
-    }
-    if (blocks > ata::max_trim_blocks) {
-        return UDRV_BLK_IOERR;
     }
     // The ranges are in the payload; LBA is reserved, COUNT is in blocks of 512 bytes.
     Taskfile& task = command.task;
@@ -116,6 +114,9 @@ std::uint32_t encode(const udrv_blk_request& request, const Drive& drive, Comman
         command.slow = true;
         return UDRV_BLK_OK;
     }
+    if (request.op == UDRV_BLK_DISCARD) {
+        return encode_discard(drive, command);
+    }
     if (request.nr_sectors == 0 || request.sector >= drive.nr_sectors ||
         request.nr_sectors > drive.nr_sectors - request.sector ||
         request.sector % drive.block_sectors != 0 ||
@@ -128,8 +129,6 @@ std::uint32_t encode(const udrv_blk_request& request, const Drive& drive, Comman
     case UDRV_BLK_READ:
     case UDRV_BLK_WRITE:
         return encode_transfer(request, drive, lba, blocks, command);
-    case UDRV_BLK_DISCARD:
-        return encode_discard(drive, blocks, command);
     default:
         return UDRV_BLK_NOTSUPP;
     }

@@ -11,8 +11,10 @@
  *
  *   submission  kernel produces  struct udrv_blk_submission  a request to do
  *   completion  driver produces  struct udrv_blk_completion  a request done
- *   slots       kernel writes    one struct udrv_blk_request a tag, and its
- *                                segments: bus addresses of this device
+ *   slots       kernel writes    one struct udrv_blk_request a tag, and what
+ *                                follows it: the segments of a read or write
+ *                                (bus addresses of this device), the ranges of a
+ *                                discard
  *
  * A slot belongs to the driver from its submission to its completion. Both rings
  * have at least as many entries as there are tags and are never full. One
@@ -33,6 +35,8 @@
 #define UDRV_BLK_MAX_SEGMENTS	256
 #define UDRV_BLK_MODEL_LEN	44	/* ATA's 40 characters and a NUL, padded */
 #define UDRV_BLK_SERIAL_LEN	24	/* ATA's 20 characters and a NUL, padded */
+#define UDRV_BLK_REVISION_LEN	12	/* ATA's 8 characters and a NUL, padded */
+#define UDRV_BLK_VENDOR_LEN	8	/* "ATA" and NULs, for instance */
 #define UDRV_BLK_NAME_LEN	32	/* DISK_NAME_LEN */
 
 /* ---- Requests ------------------------------------------------------------- */
@@ -40,10 +44,11 @@
 #define UDRV_BLK_READ		0	/* device to segments */
 #define UDRV_BLK_WRITE		1	/* segments to device */
 #define UDRV_BLK_FLUSH		2	/* volatile cache to medium; no sectors, no segments */
-#define UDRV_BLK_DISCARD	3	/* no segments */
-#define UDRV_BLK_WRITE_ZEROES	4	/* no segments */
+#define UDRV_BLK_DISCARD	3	/* ranges: 1 to max_discard_segments, no segments */
+#define UDRV_BLK_WRITE_ZEROES	4	/* no segments; the sectors read as zeroes afterwards */
 
 #define UDRV_BLK_REQ_FUA	(1u << 0)	/* write: on the medium when completed */
+#define UDRV_BLK_REQ_NOUNMAP	(1u << 1)	/* write zeroes: the sectors stay allocated */
 
 struct udrv_blk_segment {
 	__u64 dma_addr;
@@ -51,15 +56,25 @@ struct udrv_blk_segment {
 	__u32 reserved;
 };
 
-struct udrv_blk_request {
+/* One piece of a discard. Pieces lie anywhere on the disk, in any order. */
+struct udrv_blk_range {
 	__u64 sector;		/* first, in units of 512 bytes */
-	__u32 nr_sectors;	/* in units of 512 bytes */
+	__u32 nr_sectors;	/* in units of 512 bytes, never 0 */
+	__u32 reserved;
+};
+
+struct udrv_blk_request {
+	__u64 sector;		/* first, in units of 512 bytes; of a discard: see its ranges */
+	__u32 nr_sectors;	/* in units of 512 bytes; of a discard: of all its ranges */
 	__u32 generation;	/* as in the submission */
-	__u16 nr_segments;
+	__u16 nr_segments;	/* of a discard: its number of ranges */
 	__u8 op;		/* UDRV_BLK_READ and so on */
 	__u8 flags;		/* UDRV_BLK_REQ_* */
 	__u32 reserved;
-	/* struct udrv_blk_segment[nr_segments] follows */
+	/*
+	 * Follows: struct udrv_blk_segment[nr_segments] of a read or write,
+	 * struct udrv_blk_range[nr_segments] of a discard.
+	 */
 };
 
 struct udrv_blk_submission {
@@ -71,7 +86,7 @@ struct udrv_blk_submission {
 #define UDRV_BLK_IOERR		1	/* EIO */
 #define UDRV_BLK_MEDIUM		2	/* ENODATA: unreadable or unwritable sector */
 #define UDRV_BLK_NOTSUPP	3	/* EOPNOTSUPP: the disk does not know the command */
-#define UDRV_BLK_TIMEOUT	4	/* ETIMEDOUT: the disk did not answer */
+#define UDRV_BLK_TIMEOUT	4	/* EIO: the disk did not answer */
 #define UDRV_BLK_NR_STATUS	5
 
 struct udrv_blk_completion {
@@ -98,6 +113,8 @@ struct udrv_blk_disk {
 	__u32 physical_block_bytes;	/* logical_block_bytes or more, a power of two */
 	char model[UDRV_BLK_MODEL_LEN];		/* NUL at the end */
 	char serial[UDRV_BLK_SERIAL_LEN];	/* NUL at the end */
+	char revision[UDRV_BLK_REVISION_LEN];	/* of the firmware; NUL at the end */
+	char vendor[UDRV_BLK_VENDOR_LEN];	/* "ATA"; NUL at the end */
 	/* in: what the chip needs */
 	__u32 depth;			/* tags: requests at once, 1 to UDRV_BLK_MAX_DEPTH */
 	__u32 max_sectors;		/* of one request, in units of 512 bytes */
@@ -105,7 +122,8 @@ struct udrv_blk_disk {
 	__u32 max_segment_bytes;	/* of one segment, a page or more */
 	__u32 segment_boundary;		/* mask: no segment crosses a multiple of mask + 1 */
 	__u32 dma_alignment;		/* mask: address and length bits that must be 0 */
-	__u32 max_discard_sectors;	/* 0: no discard */
+	__u32 max_discard_sectors;	/* all ranges together; 0: no discard */
+	__u32 max_discard_segments;	/* ranges, 1 to UDRV_BLK_MAX_SEGMENTS; 0: no discard */
 	__u32 max_write_zeroes_sectors;	/* 0: no write zeroes */
 	/* out: offsets in bytes from the start of the map */
 	__u32 submission;		/* struct udrv_ring_header, then ring_depth entries */
@@ -127,10 +145,11 @@ struct udrv_blk_attach {
 };
 
 UDRV_ASSERT_SIZE(struct udrv_blk_segment, 16);
+UDRV_ASSERT_SIZE(struct udrv_blk_range, 16);
 UDRV_ASSERT_SIZE(struct udrv_blk_request, 24);
 UDRV_ASSERT_SIZE(struct udrv_blk_submission, 8);
 UDRV_ASSERT_SIZE(struct udrv_blk_completion, 16);
-UDRV_ASSERT_SIZE(struct udrv_blk_disk, 184);
-UDRV_ASSERT_SIZE(struct udrv_blk_attach, 24 + 184 * UDRV_BLK_MAX_DISKS);
+UDRV_ASSERT_SIZE(struct udrv_blk_disk, 208);
+UDRV_ASSERT_SIZE(struct udrv_blk_attach, 24 + 208 * UDRV_BLK_MAX_DISKS);
 
 #endif /* UDRV_UDRV_BLK_H */

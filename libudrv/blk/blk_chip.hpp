@@ -16,7 +16,7 @@
 namespace udrv {
 
 /// A request on its way to the chip. The slot stays valid until the request is
-/// completed; its segments follow it, see segments().
+/// completed; its segments or ranges follow it, see segments() and ranges().
 struct BlkSubmission {
     std::uint32_t tag = 0;        ///< 0 to the disk's depth - 1
     std::uint32_t generation = 0; ///< goes back with the completion
@@ -26,6 +26,11 @@ struct BlkSubmission {
 /// The segments of a request, in the slot behind it.
 [[nodiscard]] inline std::span<const udrv_blk_segment> segments(const udrv_blk_request& request) {
     return {reinterpret_cast<const udrv_blk_segment*>(&request + 1), request.nr_segments};
+}
+
+/// The ranges of a discard, in the slot behind it.
+[[nodiscard]] inline std::span<const udrv_blk_range> ranges(const udrv_blk_request& request) {
+    return {reinterpret_cast<const udrv_blk_range*>(&request + 1), request.nr_segments};
 }
 
 /// A request that the chip is done with.

@@ -249,6 +249,27 @@ TEST(AhciOrder, FuaAndTrim) {
     EXPECT_NE(data[100 * 512 - 1] | data[300 * 512] | data[300 * 512 + 1], 0);
 }
 
+TEST(AhciOrder, ATrimOfManyRangesLeavesWhatLiesBetween) {
+    AhciRig rig;
+    rig.fill(0, 5);
+    rig.start();
+    const std::vector<std::uint8_t> before = rig.chip.disks[0].data;
+    rig.submit(rig.make_discard(0, 0, {{300, 8, 0}, {100, 16, 0}, {116, 4, 0}, {200, 8, 0}}));
+    EXPECT_EQ(rig.finish(1)[0], std::uint32_t{UDRV_BLK_OK});
+    const auto& data = rig.chip.disks[0].data;
+    for (std::size_t block = 0; block < 400; block++) {
+        const bool gone = (block >= 100 && block < 120) || (block >= 200 && block < 208) ||
+                          (block >= 300 && block < 308);
+        for (std::size_t i = block * 512; i < (block + 1) * 512; i++) {
+            ASSERT_EQ(data[i], gone ? 0 : before[i]) << "block " << block;
+        }
+    }
+    // One range that is not on the disk, and nothing of the others is done.
+    rig.submit(rig.make_discard(0, 0, {{0, 8, 0}, {AhciRig::disk_blocks - 4, 8, 0}}));
+    EXPECT_NE(rig.finish(1)[0], std::uint32_t{UDRV_BLK_OK});
+    EXPECT_EQ(rig.chip.disks[0].data[0], before[0]);
+}
+
 TEST(AhciOrder, RequestsThatMakeNoSenseFailAlone) {
     AhciRig rig;
     rig.start();

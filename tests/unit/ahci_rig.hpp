@@ -75,7 +75,7 @@ struct AhciRig {
         return *place;
     }
 
-    /// A request of `sectors` from `sector` on in `pieces` segments.
+    /// A request of `sectors` from `sector` on in `pieces` segments, or of one range.
     BlkSubmission make(std::uint32_t disk, std::uint32_t number, std::uint8_t op,
                        std::uint64_t sector = 0, std::uint32_t sectors = 0,
                        std::uint32_t pieces = 1, std::uint8_t flags = 0) {
@@ -96,6 +96,23 @@ struct AhciRig {
                 t.segments()[i] = {t.buffer.dma_addr + part * i, len, 0};
             }
         }
+        if (op == UDRV_BLK_DISCARD) {
+            return make_discard(disk, number, {{sector, sectors, 0}});
+        }
+        return {number, generation, &t.request()};
+    }
+    BlkSubmission make_discard(std::uint32_t disk, std::uint32_t number,
+                               const std::vector<udrv_blk_range>& ranges) {
+        Tag& t = tag(disk, number);
+        t.request() = {};
+        t.request().sector = ranges.front().sector;
+        for (const udrv_blk_range& range : ranges) {
+            t.request().nr_sectors += range.nr_sectors;
+        }
+        t.request().generation = ++generation;
+        t.request().nr_segments = static_cast<std::uint16_t>(ranges.size());
+        t.request().op = UDRV_BLK_DISCARD;
+        std::memcpy(t.segments(), ranges.data(), ranges.size() * sizeof(udrv_blk_range));
         return {number, generation, &t.request()};
     }
 

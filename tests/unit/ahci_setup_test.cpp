@@ -77,7 +77,7 @@ TEST_F(AhciSetup, DiskAsTheKernelIsTold) {
     EXPECT_EQ(disk.segment_boundary, 0xffffffffu);
     EXPECT_EQ(disk.dma_alignment, 1u);
     EXPECT_EQ(disk.max_sectors, 65535u);
-    EXPECT_EQ(disk.max_discard_sectors, 64u * 65535);
+    EXPECT_EQ(disk.max_discard_sectors, 32u * 65535);
     EXPECT_EQ(disk.max_write_zeroes_sectors, 0u);
     EXPECT_EQ(disk.flags, std::uint32_t{UDRV_BLK_WRITE_CACHE});
     EXPECT_EQ(disk.slots + disk.submission + disk.completion + disk.ring_depth, 0u);

@@ -81,7 +81,7 @@ TEST(AtaIdentify, BlockSizes) {
     EXPECT_EQ(disk.physical_block_bytes, 4096u);
     const udrv_blk_disk described = ata::describe(disk);
     EXPECT_EQ(described.nr_sectors, 8000u); // in units of 512 bytes
-    EXPECT_EQ(described.max_discard_sectors, 64u * 65535 * 8);
+    EXPECT_EQ(described.max_discard_sectors, 32u * 65535 * 8);
 
     words[106] = 0x3000; // 00b on top: the word says nothing
     seal(words);
@@ -165,7 +165,10 @@ TEST(AtaIdentify, Describe) {
     EXPECT_STREQ(disk.model, "Model of a disk");
     EXPECT_STREQ(disk.serial, "SN-0123456789");
     EXPECT_EQ(disk.flags, std::uint32_t{UDRV_BLK_WRITE_CACHE});
-    EXPECT_EQ(disk.max_discard_sectors, 64u * 65535);
+    EXPECT_STREQ(disk.revision, identity.firmware.c_str());
+    EXPECT_STREQ(disk.vendor, "ATA");
+    EXPECT_EQ(disk.max_discard_sectors, 32u * 65535);
+    EXPECT_EQ(disk.max_discard_segments, 32u);
     EXPECT_EQ(disk.max_write_zeroes_sectors, 0u);
     identity.fua = identity.rotational = true;
     disk = ata::describe(identity);
@@ -174,34 +177,68 @@ TEST(AtaIdentify, Describe) {
     EXPECT_EQ(ata::describe(identity).flags, std::uint32_t{UDRV_BLK_ROTATIONAL});
     identity.trim = false;
     EXPECT_EQ(ata::describe(identity).max_discard_sectors, 0u);
+    EXPECT_EQ(ata::describe(identity).max_discard_segments, 0u);
 }
 
 // ---- TRIM, log ------------------------------------------------------------------------
 
-std::uint64_t range(std::span<const std::byte, 512> payload, std::size_t i) {
-    std::uint64_t value = 0;
-    std::memcpy(&value, payload.data() + 8 * i, 8);
-    return value;
-}
-
-TEST(AtaTrim, LbaRangeEntries) {
+struct AtaTrim : ::testing::Test {
     std::array<std::byte, 512> payload{};
-    payload.fill(std::byte{0xee});
-    ASSERT_TRUE(ata::encode_trim(payload, 0x0000'1234'5678'9abc, 3));
+    ata::TrimLimits limits{1, std::uint64_t{1} << 48};
+
+    bool encode(const std::vector<udrv_blk_range>& ranges) {
+        payload.fill(std::byte{0xee});
+        return ata::encode_trim(payload, ranges, limits);
+    }
+    std::uint64_t entry(std::size_t i) const {
+        std::uint64_t value = 0;
+        std::memcpy(&value, payload.data() + 8 * i, 8);
+        return value;
+    }
+};
+
+TEST_F(AtaTrim, LbaRangeEntries) {
+    ASSERT_TRUE(encode({{0x0000'1234'5678'9abc, 3, 0}}));
     const std::array<unsigned, 8> bytes{0xbc, 0x9a, 0x78, 0x56, 0x34, 0x12, 0x03, 0x00};
     for (std::size_t i = 0; i < 8; i++) {
         EXPECT_EQ(std::to_integer<unsigned>(payload[i]), bytes[i]);
     }
-    EXPECT_EQ(range(payload, 1), 0u); // and the rest is no range
-    EXPECT_EQ(range(payload, 63), 0u);
+    EXPECT_EQ(entry(1), 0u); // and the rest is no range
+    EXPECT_EQ(entry(63), 0u);
 
-    ASSERT_TRUE(ata::encode_trim(payload, 0x100, 65535 + 1));
-    EXPECT_EQ(range(payload, 0), 0xffff'0000'0000'0100u);
-    EXPECT_EQ(range(payload, 1), 0x0001'0000'0001'00ffu);
+    ASSERT_TRUE(encode({{0x100, 65535 + 1, 0}}));
+    EXPECT_EQ(entry(0), 0xffff'0000'0000'0100u);
+    EXPECT_EQ(entry(1), 0x0001'0000'0001'00ffu);
 
-    ASSERT_TRUE(ata::encode_trim(payload, 0, 64 * 65535));
-    EXPECT_EQ(range(payload, 63), 0xffff'0000'0000'0000u + 63 * 65535);
-    EXPECT_FALSE(ata::encode_trim(payload, 0, 64 * 65535 + 1));
+    ASSERT_TRUE(encode({{0, 64 * 65535, 0}}));
+    EXPECT_EQ(entry(63), 0xffff'0000'0000'0000u + 63 * 65535);
+    EXPECT_FALSE(encode({{0, 64 * 65535 + 1, 0}}));
+}
+
+TEST_F(AtaTrim, ManyRangesInAnyOrder) {
+    ASSERT_TRUE(encode({{5000, 16, 0}, {100, 65536, 0}, {4096, 8, 0}}));
+    EXPECT_EQ(entry(0), 0x0010'0000'0000'0000u + 5000);
+    EXPECT_EQ(entry(1), 0xffff'0000'0000'0000u + 100);
+    EXPECT_EQ(entry(2), 0x0001'0000'0000'0000u + 100 + 65535);
+    EXPECT_EQ(entry(3), 0x0008'0000'0000'0000u + 4096);
+    EXPECT_EQ(entry(4), 0u);
+
+    // The worst that the promised limits allow: each range just begins another entry.
+    std::vector<udrv_blk_range> worst(ata::max_trim_ranges, {0, 65535 + 1, 0});
+    worst.back().nr_sectors = ata::max_trim_blocks - 31 * 65536;
+    EXPECT_TRUE(encode(worst));
+    EXPECT_FALSE(encode(std::vector<udrv_blk_range>(65, {0, 1, 0})));
+}
+
+TEST_F(AtaTrim, NothingBesideTheDiskOrHalfABlock) {
+    limits = {8, 1000};
+    EXPECT_TRUE(encode({{992, 8, 0}}));
+    EXPECT_EQ(entry(0), 0x0001'0000'0000'0000u + 124); // in logical blocks
+    for (const udrv_blk_range& bad : std::vector<udrv_blk_range>{
+             {1000, 8, 0}, {992, 16, 0}, {~0ull - 7, 16, 0}, {4, 8, 0}, {0, 4, 0}, {0, 0, 0}}) {
+        EXPECT_FALSE(encode({{0, 8, 0}, bad})) << bad.sector << " " << bad.nr_sectors;
+    }
+    EXPECT_FALSE(encode({}));
 }
 
 TEST(AtaLog, NcqCommandError) {

@@ -114,6 +114,24 @@ TEST_F(IdeCommand, DataSetManagement) { // 06h; FEATURE 0001h, COUNT 0001h, LBA 
     EXPECT_EQ(rig.master.trimmed, expected);
 }
 
+TEST_F(IdeCommand, DataSetManagementOfManyRanges) {
+    const std::array<udrv_blk_range, 3> ranges{{{5000, 8, 0}, {16, 4, 0}, {900, 2, 0}}};
+    IdeRig::Segments raw(ranges.size());
+    std::memcpy(raw.data(), ranges.data(), sizeof ranges);
+    rig.submit(0, rig.request(0, 0, UDRV_BLK_DISCARD, 5000, 14, raw));
+    rig.serve();
+    EXPECT_EQ(rig.take_one().status, std::uint32_t{UDRV_BLK_OK});
+    const std::vector<std::pair<std::uint64_t, std::uint32_t>> expected{
+        {5000, 8}, {16, 4}, {900, 2}};
+    EXPECT_EQ(rig.master.trimmed, expected);
+    raw.resize(1);
+    const udrv_blk_range outside{(std::uint64_t{1} << 48) - 4, 8, 0};
+    std::memcpy(raw.data(), &outside, sizeof outside);
+    rig.submit(0, rig.request(0, 0, UDRV_BLK_DISCARD, outside.sector, 8, raw));
+    rig.serve();
+    EXPECT_EQ(rig.take_one().status, std::uint32_t{UDRV_BLK_IOERR});
+}
+
 TEST_F(IdeCommand, TwentyEightBitsEndBeforeSector0fffffff) {
     struct {
         std::uint64_t sector;

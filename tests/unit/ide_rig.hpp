@@ -75,6 +75,11 @@ struct IdeRig {
             sector, nr_sectors, generation_, static_cast<std::uint16_t>(segments.size()), op,
             flags,  0};
         std::copy(segments.begin(), segments.end(), slot->segments.begin());
+        if (op == UDRV_BLK_DISCARD && segments.empty()) { // of one range
+            const udrv_blk_range range{sector, nr_sectors, 0};
+            slot->request.nr_segments = 1;
+            std::memcpy(slot->segments.data(), &range, sizeof range);
+        }
         return {tag, generation_, &slot->request};
     }
 

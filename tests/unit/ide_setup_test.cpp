@@ -231,7 +231,7 @@ TEST(IdeSetup, FuaAndTrimAreOfferedIfTheDriveDoes) {
     rig.master.offer_trim();
     rig.start();
     EXPECT_EQ(rig.chip->disks()[0].flags & UDRV_BLK_FUA, std::uint32_t{UDRV_BLK_FUA});
-    EXPECT_EQ(rig.chip->disks()[0].max_discard_sectors, 64u * 65535);
+    EXPECT_EQ(rig.chip->disks()[0].max_discard_sectors, 32u * 65535);
 }
 
 // ---- Stop ------------------------------------------------------------------------

@@ -81,7 +81,7 @@ check_eq 'the driver says that it reset the disk' \
     "$(grep -c 'timed out: 1,' /tmp/driver-$bdf.err)" 1
 slow 512
 check_eq 'the first' "$(read_4k)" ''
-check_eq 'a disk that does not answer twice' "$(read_4k)" "dd: error reading '$disk': Connection timed out"
+check_eq 'a disk that does not answer twice' "$(read_4k)" "dd: error reading '$disk': Input/output error"
 slow 0
 check_eq 'the driver says so' "$(grep -c 'timed out: 3,' /tmp/driver-$bdf.err)" 1
 check 'the device goes on' verify $disk libaio 32 8M --direct=1 --offset=16M

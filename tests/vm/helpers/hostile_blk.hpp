@@ -29,6 +29,7 @@ inline udrv_blk_disk blk_shape(std::uint32_t unit) {
     disk.segment_boundary = ~0U;
     disk.dma_alignment = 1;
     disk.max_discard_sectors = 65535;
+    disk.max_discard_segments = 8;
     disk.max_write_zeroes_sectors = 65535;
     return disk;
 }

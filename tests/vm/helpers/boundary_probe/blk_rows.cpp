@@ -162,6 +162,16 @@ void attach_rows(const udrv::PciAddress& address) {
     refused("2^63 sectors", EINVAL, [](auto& a) { a.disks[1].nr_sectors = 1ULL << 63; });
     refused("a model without an end", EINVAL,
             [](auto& a) { std::memset(a.disks[1].model, 'x', 44); });
+    refused("a revision without an end", EINVAL,
+            [](auto& a) { std::memset(a.disks[1].revision, 'x', sizeof(a.disks[1].revision)); });
+    refused("a vendor without an end", EINVAL,
+            [](auto& a) { std::memset(a.disks[1].vendor, 'x', sizeof(a.disks[1].vendor)); });
+    refused("discard of no range", EINVAL, [](auto& a) { a.disks[1].max_discard_segments = 0; });
+    refused("discard of 257 ranges", EINVAL,
+            [](auto& a) { a.disks[1].max_discard_segments = 257; });
+    refused("ranges without discard", EINVAL, [](auto& a) { a.disks[1].max_discard_sectors = 0; });
+    refused("discard of less than a block", EINVAL,
+            [](auto& a) { a.disks[1].max_discard_sectors = 7; });
     refused("units out of order", EINVAL, [](auto& a) { std::swap(a.disks[0], a.disks[1]); });
     refused("unknown flags", EINVAL, [](auto& a) { a.disks[1].flags = 1U << 31; });
     refused("a vector that is not there", EINVAL, [](auto& a) { a.vector = 31; });
