@@ -19,15 +19,19 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto hba_reset_timeout = 1000ms; // AHCI 10.4.3
-constexpr auto handoff_timeout = 2000ms;   // AHCI 10.6.3, for a BIOS that is busy
-constexpr auto link_timeout = 1000ms;      // from a device's first sign to a link
+constexpr auto hba_reset_timeout = 1000ms;     // AHCI 10.4.3
+constexpr auto handoff_timeout = 2000ms;       // AHCI 10.6.3, for a BIOS that is busy
+constexpr auto hba_retry_interval = 1000ms;    // looks at an HBA that does not end its reset
+constexpr auto set_up_interval = 500us;        // of looks at ports that come up
+constexpr std::uint32_t all_ones = 0xffffffff; // what reads return when the device is gone
 
 } // namespace
 
 // ---- Reset -----------------------------------------------------------------------
 
-void reset_hba(RegisterIo& abar) {
+std::uint32_t reset_hba(RegisterIo& abar) {
+    // AHCI 3.1.2: AHCI mode before all else. HR works only in it (AHCI 10.4.3).
+    reg::ghc.write(abar, reg::ghc.read(abar) | ghc::ae);
     if ((reg::cap2.read(abar) & cap2::boh) != 0) {
         // AHCI 10.6.3: ask, and give a BIOS that is busy the time it may take. One that
         // has not let go by then is passed over.
@@ -37,11 +41,21 @@ void reset_hba(RegisterIo& abar) {
             std::this_thread::sleep_for(1ms);
         }
     }
-    // HR works in AHCI mode only, and its end may leave AHCI mode (AHCI 10.4.3).
-    reg::ghc.write(abar, reg::ghc.read(abar) | ghc::ae);
+    const std::uint32_t implemented = reg::pi.read(abar);
+    std::uint32_t occupied = 0;
+    for (std::uint32_t n = 0; n < max_ports; n++) {
+        const auto det = [&] {
+            return port::ssts.at(n, port::stride).read(abar) & px_ssts::det_mask;
+        };
+        if ((implemented >> n & 1) != 0 && det() == px_ssts::det_ready) {
+            occupied |= 1u << n;
+        }
+    }
     reg::ghc.write(abar, ghc::ae | ghc::hr);
     wait_until(abar, reg::ghc, "ahci", "GHC", ghc::hr, 0, {hba_reset_timeout, 100us});
+    // Its end may have left AHCI mode (AHCI 10.4.3).
     reg::ghc.write(abar, ghc::ae);
+    return occupied;
 }
 
 unsigned dma_bits(RegisterIo& abar) {
@@ -50,13 +64,16 @@ unsigned dma_bits(RegisterIo& abar) {
 
 Ahci::Ahci(RegisterIo& abar, DmaAllocator& dma, const Config& config)
     : regs_(abar), config_(config) {
-    reset_hba(regs_);
     read_capabilities();
-    find_links();
-    attach_disks(dma);
+    auto ports = quiet_ports();
+    set_up_ports(ports, dma);
+    sort_ports(std::move(ports));
     // AHCI 10.1.2: each port's PxIE before GHC.IE. What has been pending until now is
     // of no interest.
     for (auto& port : ports_) {
+        port->enable();
+    }
+    for (auto& port : empty_) {
         port->enable();
     }
     reg::is.write(regs_, reg::is.read(regs_));
@@ -68,14 +85,14 @@ void Ahci::read_capabilities() {
     hba_.slots = (cap >> cap::ncs_shift & cap::ncs_mask) + 1;
     hba_.ncq = (cap & cap::sncq) != 0;
     hba_.addresses64 = (cap & cap::s64a) != 0;
+    hba_.staggered = (cap & cap::sss) != 0;
     implemented_ = reg::pi.read(regs_);
 }
 
 // ---- Finding the disks ------------------------------------------------------------
 
-/// Makes a Port for each link that comes up. They come up all at the same time.
-void Ahci::find_links() {
-    std::vector<std::unique_ptr<Port>> candidates;
+std::vector<std::unique_ptr<Port>> Ahci::quiet_ports() {
+    std::vector<std::unique_ptr<Port>> ports;
     for (std::uint32_t number = 0; number < max_ports; number++) {
         if ((implemented_ >> number & 1) == 0) {
             continue;
@@ -83,61 +100,62 @@ void Ahci::find_links() {
         auto port = std::make_unique<Port>(regs_, number, hba_, config_);
         try {
             port->quiet();
-            candidates.push_back(std::move(port));
+            ports.push_back(std::move(port));
         } catch (const Error& error) {
             notes_.emplace_back(error.what());
         }
     }
-    const auto begin = BlkClock::now();
+    return ports;
+}
+
+/// All ports at the same time, so that none waits for a sick one. Only where the HBA has
+/// staggered spin-up, because its power supply can not start all disks at once, does one
+/// start after the other (AHCI 3.1.1, CAP.SSS).
+void Ahci::set_up_ports(std::vector<std::unique_ptr<Port>>& ports, DmaAllocator& dma) {
+    std::size_t powered = 0;
     for (;;) {
-        const auto waited = BlkClock::now() - begin;
-        std::size_t ready = 0;
-        bool silent = false;  // no sign of a device: there may be none
-        bool pending = false; // a sign, but no link yet
-        for (const auto& port : candidates) {
-            const std::uint32_t det = port->link();
-            ready += det == px_ssts::det_ready ? 1U : 0U;
-            silent |= det == px_ssts::det_none;
-            pending |= det != px_ssts::det_none && det != px_ssts::det_ready;
+        const auto now = BlkClock::now();
+        while (powered < ports.size() &&
+               (!hba_.staggered || powered == 0 || ports[powered - 1]->let_next(now))) {
+            ports[powered++]->power_on(now);
         }
-        const bool all = config_.expected_disks != 0 && ready >= config_.expected_disks;
-        if ((!silent || all || waited >= config_.detect) && (!pending || waited >= link_timeout)) {
-            break;
+        const auto linked = std::count_if(ports.begin(), ports.end(),
+                                          [](const auto& port) { return port->linked(); });
+        const bool missing = static_cast<std::size_t>(linked) < config_.expected_disks;
+        const bool enough = config_.expected_disks != 0 && !missing;
+        bool pending = powered < ports.size();
+        for (std::size_t n = 0; n < powered; n++) {
+            Port& port = *ports[n];
+            const bool occupied = (config_.occupied >> port.number() & 1) != 0;
+            try {
+                const bool done = port.set_up(now, missing || occupied, dma);
+                pending |= !done && (port.linked() || occupied || !enough);
+            } catch (const Error& error) {
+                port.fail(error.what());
+            }
         }
-        std::this_thread::sleep_for(1ms);
-    }
-    for (auto& port : candidates) {
-        const std::uint32_t det = port->link();
-        if (det == px_ssts::det_ready) {
-            ports_.push_back(std::move(port));
-        } else if (det != px_ssts::det_none) {
-            add_note(port->number(), fmt::format("a device whose link does not come up "
-                                                 "(PxSSTS.DET is {})",
-                                                 det));
+        if (!pending) {
+            return;
         }
+        std::this_thread::sleep_for(set_up_interval);
     }
 }
 
-void Ahci::attach_disks(DmaAllocator& dma) {
-    std::erase_if(ports_, [&](const std::unique_ptr<Port>& port) {
-        std::string problem;
-        try {
-            problem = port->attach(dma);
-        } catch (const Error& error) {
-            problem = error.what();
+/// Into those with a disk, those without a device, and the rest, which is left alone.
+void Ahci::sort_ports(std::vector<std::unique_ptr<Port>> ports) {
+    for (auto& port : ports) {
+        if (port->usable()) {
+            disks_.push_back(port->disk());
+            port_of_bit_[port->number()] = port.get();
+            ports_.push_back(std::move(port));
+        } else if (port->problem().empty()) {
+            port_of_bit_[port->number()] = port.get();
+            empty_.push_back(std::move(port));
+        } else {
+            const bool stopped = port->stop();
+            add_note(port->number(),
+                     port->problem() + (stopped ? "" : "; and its port does not stop"));
         }
-        if (problem.empty()) {
-            return false;
-        }
-        if (!port->stop()) {
-            problem += "; and its port does not stop";
-        }
-        add_note(port->number(), problem);
-        return true;
-    });
-    for (const auto& port : ports_) {
-        disks_.push_back(port->disk());
-        port_of_bit_[port->number()] = port.get();
     }
     if (ports_.empty()) {
         std::string found = fmt::format("none on its {} ports", std::popcount(implemented_));
@@ -155,6 +173,9 @@ void Ahci::add_note(std::uint32_t number, const std::string& text) {
 // ---- Data path --------------------------------------------------------------------
 
 bool Ahci::interrupt() {
+    if (resetting_) {
+        return false; // the HBA has GHC.IE at 0, and no other register may be touched
+    }
     const std::uint32_t ports = reg::is.read(regs_);
     if (ports == 0) {
         return false;
@@ -194,6 +215,12 @@ BlkClock::time_point Ahci::tick(BlkClock::time_point now) {
     if (resetting_) {
         return reset_step(now);
     }
+    const auto looks = [&](const auto& port) { return port->will_look(now); };
+    if (std::any_of(ports_.begin(), ports_.end(), looks)) {
+        // The HBA sends no message for what happens while a bit of IS is set: one that got
+        // lost would be the last (AHCI 10.7.2.1).
+        (void)interrupt();
+    }
     auto next = BlkClock::time_point::max();
     bool stuck = false;
     for (auto& port : ports_) {
@@ -217,15 +244,19 @@ BlkClock::time_point Ahci::reset_step(BlkClock::time_point now) {
         if (now < reset_deadline_) {
             return now + 1ms;
         }
-        resetting_ = false;
+        // No other register may be touched (AHCI 10.4.3). It may still come back.
+        reset_deadline_ = now + hba_retry_interval;
         for (auto& port : ports_) {
-            port->lose();
+            port->give_up();
         }
         return now;
     }
     resetting_ = false;
     reg::ghc.write(regs_, ghc::ae);
     for (auto& port : ports_) {
+        port->hba_was_reset();
+    }
+    for (auto& port : empty_) {
         port->hba_was_reset();
     }
     reg::ghc.write(regs_, ghc::ae | ghc::ie);
@@ -240,8 +271,11 @@ void Ahci::stop() {
     for (auto& port : ports_) {
         (void)port->stop();
     }
+    for (auto& port : empty_) {
+        (void)port->stop();
+    }
     try {
-        reset_hba(regs_);
+        (void)reset_hba(regs_);
     } catch (const Error&) {
         // It does not answer. The kernel takes bus mastering away in any case.
     }

@@ -2,7 +2,7 @@
 //
 // Ahci: driver of any AHCI 1.x controller (PCI class 01:06:01), a BlkChip with a disk
 // a port. Registers are in BAR 5. Reading order: ahci_registers.hpp, fis.hpp, this,
-// port.hpp, port.cpp, port_recovery.cpp.
+// port.hpp, port_setup.cpp, port.cpp, port_recovery.cpp.
 //
 // Source documents: "AHCI", see ahci_registers.hpp; "ACS-3", see drivers/ata.
 //
@@ -18,12 +18,12 @@
 #include <string>
 #include <vector>
 
-#include "libudrv/blk/blk_chip.hpp"
 #include "drivers/ahci/ahci_registers.hpp"
 #include "drivers/ahci/port.hpp"
-#include <udrv/udrv.h>
+#include "libudrv/blk/blk_chip.hpp"
 #include "libudrv/device/dma.hpp"
 #include "libudrv/device/registers.hpp"
+#include <udrv/udrv.h>
 
 namespace udrv::ahci {
 
@@ -36,9 +36,9 @@ inline constexpr udrv_stop_write end_of_transfers[] = {
 
 /// Stops whatever a predecessor left under way: takes the HBA from the BIOS and
 /// resets it (AHCI 10.6.3, 10.4.3). Bus mastering may be switched on only after that,
-/// and has to be on before an Ahci is made, which reads from the disks by DMA. Throws
-/// Error.
-void reset_hba(RegisterIo& abar);
+/// and has to be on before an Ahci is made, which reads from the disks by DMA. Returns
+/// which ports had a device before the reset, for Config::occupied. Throws Error.
+std::uint32_t reset_hba(RegisterIo& abar);
 
 /// Bits of addresses that the HBA can use (CAP.S64A): for the device's DMA mask,
 /// before an Ahci is made.
@@ -47,8 +47,8 @@ void reset_hba(RegisterIo& abar);
 class Ahci {
   public:
     static constexpr bool completes_in_memory = true; // the received FISes
-    /// Resets the HBA, finds and identifies the disks. Throws Error, also if there is
-    /// no disk at all.
+    /// Finds and identifies the disks of an HBA after reset_hba(). Throws Error, also if
+    /// there is no disk at all.
     Ahci(RegisterIo& abar, DmaAllocator& dma, const Config& config = {});
 
     [[nodiscard]] std::span<const udrv_blk_disk> disks() const { return disks_; }
@@ -62,6 +62,12 @@ class Ahci {
         for (const auto& port : ports_) {
             sum.timeouts += port->counters().timeouts;
             sum.resets += port->counters().resets;
+            sum.lost += port->counters().lost;
+            sum.returned += port->counters().returned;
+            sum.strangers += port->counters().strangers;
+        }
+        for (const auto& port : empty_) {
+            sum.arrivals += port->counters().arrivals;
         }
         return sum;
     }
@@ -75,8 +81,9 @@ class Ahci {
 
   private:
     void read_capabilities();
-    void find_links();
-    void attach_disks(DmaAllocator& dma);
+    [[nodiscard]] std::vector<std::unique_ptr<Port>> quiet_ports();
+    void set_up_ports(std::vector<std::unique_ptr<Port>>& ports, DmaAllocator& dma);
+    void sort_ports(std::vector<std::unique_ptr<Port>> ports);
     void add_note(std::uint32_t number, const std::string& text);
     [[nodiscard]] BlkClock::time_point reset_step(BlkClock::time_point now);
 
@@ -85,6 +92,7 @@ class Ahci {
     Hba hba_;
     std::uint32_t implemented_ = 0;            ///< PI
     std::vector<std::unique_ptr<Port>> ports_; ///< one a disk, after set-up
+    std::vector<std::unique_ptr<Port>> empty_; ///< where a device may be plugged in
     std::vector<udrv_blk_disk> disks_;
     std::array<Port*, max_ports> port_of_bit_{}; ///< of IS; nullptr: no disk there
     std::vector<std::string> notes_;

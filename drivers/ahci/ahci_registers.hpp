@@ -51,6 +51,7 @@ inline constexpr std::uint32_t max_slots = 32;
 namespace cap {                          // AHCI 3.1.1
 inline constexpr unsigned ncs_shift = 8; // number of command slots, 0's based
 inline constexpr std::uint32_t ncs_mask = 0x1f;
+inline constexpr std::uint32_t sss = 1u << 27;  // staggered spin-up: PxCMD.SUD is ours
 inline constexpr std::uint32_t sncq = 1u << 30; // native command queuing
 inline constexpr std::uint32_t s64a = 1u << 31; // 64-bit addresses
 } // namespace cap
@@ -85,6 +86,12 @@ inline constexpr std::uint32_t hbfs = 1u << 29; // host bus fatal error
 inline constexpr std::uint32_t tfes = 1u << 30; // the disk set STATUS.ERR
 /// The link came or went, or the transfer broke: only a port reset helps.
 inline constexpr std::uint32_t broken = ufs | pcs | prcs | ofs | ifs | hbds | hbfs;
+/// A device came or went (AHCI 7.3.1): what a port without a disk interrupts for.
+inline constexpr std::uint32_t plugged = pcs | prcs;
+/// Follow bits of PxSERR, and are cleared only with these (AHCI 3.3.5).
+inline constexpr std::uint32_t by_serr = ufs | pcs | prcs;
+/// A command of ours failed, by the disk's word or on the way.
+inline constexpr std::uint32_t failed = ofs | ifs | hbds | hbfs | tfes;
 inline constexpr std::uint32_t wanted = dhrs | sdbs | tfes | broken;
 } // namespace px_is
 

@@ -5,11 +5,11 @@
 
 #include <spdlog/spdlog.h>
 
+#include "drivers/ahci/ahci.hpp"
 #include "libudrv/blk/blk_serve.hpp"
 #include "libudrv/blk/kept_disks.hpp"
-#include "drivers/ahci/ahci.hpp"
-#include "libudrv/process/driver.hpp"
 #include "libudrv/error.hpp"
+#include "libudrv/process/driver.hpp"
 #include "libudrv/process/memory_lock.hpp"
 
 namespace udrv::ahci {
@@ -37,12 +37,12 @@ void set_up_interrupt(Device& device) {
 int run(DriverContext& context) {
     Device& device = context.device;
     auto registers = device.map_bar(abar_number);
-    reset_hba(registers); // so that bus mastering is safe
+    Config config;
+    config.occupied = reset_hba(registers); // and bus mastering is safe
     device.dma_bits(dma_bits(registers));
     device.stop_by(end_of_transfers);
     set_up_interrupt(device);
     device.bus_master(true);
-    Config config;
     config.expected_disks = kept_disks(device.address());
     Ahci chip(registers, device, config);
     for (const std::string& note : chip.notes()) {

@@ -113,6 +113,14 @@ queued_transfer(bool write, std::uint64_t lba, std::uint32_t blocks, std::uint32
     return task;
 }
 
+/// ACS-3, SET FEATURES.
+[[nodiscard]] constexpr Taskfile spin_up() {
+    Taskfile task;
+    task.command = ata::cmd::set_features;
+    task.features = ata::feature_spin_up;
+    return task;
+}
+
 /// One page of a log: address in LBA 7:0, page number 0 in LBA 15:8 (ACS-3, READ LOG
 /// EXT).
 [[nodiscard]] constexpr Taskfile read_log(std::uint8_t log) {

@@ -144,7 +144,8 @@ void Port::submit(std::span<const BlkSubmission> submissions) {
         slot.timeouts = 0;
         slot.failures = 0;
         slot.alone = false;
-        if (state_ == State::lost) {
+        fresh_ |= 1u << tag;
+        if (lost_) {
             complete(tag, UDRV_BLK_IOERR);
         } else if (!encode_request(tag)) {
             const bool known = submission.request->op <= UDRV_BLK_FLUSH;
@@ -196,14 +197,22 @@ void Port::issue() {
 void Port::complete(std::uint32_t tag, std::uint32_t status) {
     done_.push({0, tag, slots_[tag].generation, status});
     slots_[tag].request = nullptr;
+    fresh_ &= ~(1u << tag);
 }
 
 /// PxIS before IS: the HBA sets IS again for as long as PxIS has enabled bits (AHCI
 /// 10.7.1.1), so that the other order would interrupt once more for nothing. The
-/// caller clears IS.
+/// caller clears IS. And PxSERR before PxIS, which else keeps what follows it (3.3.5).
 void Port::interrupt() {
     const std::uint32_t causes = read(port::is);
+    if ((causes & px_is::by_serr) != 0) {
+        write(port::serr, read(port::serr));
+    }
     write(port::is, causes);
+    if (state_ == State::empty) {
+        counters_.arrivals += detection() == px_ssts::det_ready ? 1U : 0U;
+        return;
+    }
     causes_ |= causes;
     attention_ = true;
 }
@@ -261,7 +270,6 @@ void Port::harvest() {
         unstamped_ &= ~done;
         for (; done != 0; done &= done - 1) {
             complete(first(done), UDRV_BLK_OK);
-            silent_ = 0;
         }
         exclusive_ = exclusive_ && outstanding_ != 0;
     }

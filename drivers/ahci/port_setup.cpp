@@ -19,6 +19,9 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto engine_timeout = 500ms; // for PxCMD.CR and FR to follow ST and FRE (AHCI 10.1.2)
+constexpr auto link_timeout = 1000ms;  // from a device's first sign to a link
+/// Longest that one disk's spin-up holds up the next one's.
+constexpr auto stagger_limit = 2000ms;
 
 // One page holds all that the port needs besides the command tables.
 struct PortPage {
@@ -49,13 +52,18 @@ void Port::quiet() {
     wait_until(port::cmd, "PxCMD", px_cmd::cr, 0, engine_timeout);
     write(port::cmd, read(port::cmd) & ~px_cmd::fre);
     wait_until(port::cmd, "PxCMD", px_cmd::fr, 0, engine_timeout);
-    // Without staggered spin-up or cold presence detection these bits are read-only
-    // ones. The link may not doze: waking it costs more than it saves here.
-    write(port::sctl, px_sctl::ipm_none);
-    write(port::cmd, read(port::cmd) | px_cmd::sud | px_cmd::pod | px_cmd::icc_active);
 }
 
-std::uint32_t Port::link() {
+/// Without staggered spin-up or cold presence detection these bits are read-only ones.
+/// The link may not doze: waking it costs more than it saves here.
+void Port::power_on(BlkClock::time_point now) {
+    write(port::sctl, px_sctl::ipm_none);
+    write(port::cmd, read(port::cmd) | px_cmd::sud | px_cmd::pod | px_cmd::icc_active);
+    powered_on_ = now;
+    set_up_ = SetUp::linking;
+}
+
+std::uint32_t Port::detection() {
     return read(port::ssts) & px_ssts::det_mask;
 }
 
@@ -97,71 +105,116 @@ void Port::write_addresses() {
     write(port::fbu, high_half(fis_dma_addr_));
 }
 
-std::string Port::attach(DmaAllocator& dma) {
-    allocate(dma);
-    write_addresses();
-    write(port::serr, read(port::serr));
-    // The disk's first FIS waits in the HBA for FRE; PxTFD and PxSIG follow it.
-    write(port::cmd, read(port::cmd) | px_cmd::fre);
-    wait_until(port::tfd, "PxTFD", ata::status::bsy | ata::status::drq, 0, config_.ready_timeout);
-    write(port::serr, read(port::serr));
+// ---- Steps of the set-up ------------------------------------------------------------
 
+bool Port::set_up(BlkClock::time_point now, bool awaited, DmaAllocator& dma) {
+    switch (set_up_) {
+    case SetUp::linking:
+        return link_came(now, awaited, dma);
+    case SetUp::spinning:
+        return disk_ready(now);
+    case SetUp::identifying:
+        return identified(now, dma);
+    case SetUp::off:
+    case SetUp::disk:
+    case SetUp::no_disk:
+        break;
+    }
+    return true;
+}
+
+void Port::fail(const std::string& problem) {
+    problem_ = problem;
+    set_up_ = SetUp::no_disk;
+}
+
+bool Port::let_next(BlkClock::time_point now) const {
+    const auto waited = now - powered_on_;
+    return set_up_ >= SetUp::identifying || waited >= stagger_limit ||
+           (set_up_ == SetUp::linking && waited >= config_.detect);
+}
+
+bool Port::link_came(BlkClock::time_point now, bool awaited, DmaAllocator& dma) {
+    const std::uint32_t det = detection();
+    if (det == px_ssts::det_ready) {
+        allocate(dma);
+        write_addresses();
+        write(port::serr, read(port::serr));
+        // The disk's first FIS waits in the HBA for FRE; PxTFD and PxSIG follow it.
+        write(port::cmd, read(port::cmd) | px_cmd::fre);
+        powered_on_ = now;
+        set_up_ = SetUp::spinning;
+        return false;
+    }
+    const auto waited = now - powered_on_;
+    const auto silence = awaited ? config_.spin_up_timeout : config_.detect;
+    if (det == px_ssts::det_none && waited >= silence) {
+        set_up_ = SetUp::no_disk;
+        return true;
+    }
+    if (det != px_ssts::det_none && waited >= std::max<BlkClock::duration>(link_timeout, silence)) {
+        fail(fmt::format("a device whose link does not come up (PxSSTS.DET is {})", det));
+        return true;
+    }
+    return false;
+}
+
+bool Port::disk_ready(BlkClock::time_point now) {
+    // See came_up(): PxSERR.DIAG.X may keep the first FIS out.
+    write(port::serr, read(port::serr));
+    const bool late = now - powered_on_ >= config_.spin_up_timeout;
+    if (busy()) {
+        if (late) {
+            fail(fmt::format("a disk that does not get ready: PxTFD is still {:#010x} after {} ms",
+                             read(port::tfd), config_.spin_up_timeout.count()));
+        }
+        return late;
+    }
     const std::uint32_t signature = read(port::sig);
     if (signature == px_sig::atapi) {
-        return "an ATAPI device (CD or DVD), which this driver does not serve";
+        fail("an ATAPI device (CD or DVD), which this driver does not serve");
+        return true;
     }
-    if (signature == px_sig::multiplier || signature == px_sig::enclosure) {
-        return signature == px_sig::multiplier
-                   ? "a port multiplier, which this driver does not serve"
-                   : "an enclosure, not a disk";
+    if (signature == px_sig::multiplier) {
+        fail("a port multiplier, which this driver does not serve");
+        return true;
+    }
+    if (signature == px_sig::enclosure) {
+        fail("an enclosure, not a disk");
+        return true;
     }
     // Any other is taken for a disk: IDENTIFY will tell.
     start_engine();
-    std::string problem = run_identify();
-    if (!problem.empty()) {
-        return problem;
-    }
-    std::array<std::uint16_t, ata::identify_words> words{};
-    std::memcpy(words.data(), page_, ata::sector_bytes);
-    const ata::IdentifyResult result = ata::parse_identify(words);
-    if (!result.error.empty()) {
-        return "a disk that can not be used: " + result.error;
-    }
-    fill_disk(result.identity, dma);
-    return {};
+    begin_identify(now);
+    set_up_ = SetUp::identifying;
+    return false;
 }
 
-/// IDENTIFY DEVICE into page_, by polling. Returns what went wrong, or nothing.
-std::string Port::run_identify() {
-    std::memset(page_, 0, ata::sector_bytes);
-    const H2dFis fis = encode(identify());
-    std::copy(fis.begin(), fis.end(), service_table_->cfis);
-    write_header(0, header::cfl_h2d, 1, service_table_dma_addr_);
-    write(port::ci, 1);
-    const auto deadline = BlkClock::now() + config_.command_timeout;
-    for (;;) {
-        const bool late = BlkClock::now() >= deadline;
-        const std::uint32_t tfd = read(port::tfd);
-        const std::uint32_t causes = read(port::is);
-        if ((tfd & ata::status::err) != 0 || (causes & (px_is::tfes | px_is::broken)) != 0) {
-            // Causes of the link coming up have been there all along.
-            if ((causes & (px_is::ifs | px_is::hbds | px_is::hbfs | px_is::tfes)) != 0 ||
-                (tfd & ata::status::err) != 0) {
-                return fmt::format("IDENTIFY DEVICE failed (PxTFD is {:#x}, PxIS is {:#010x})", tfd,
-                                   causes);
-            }
-        }
-        const std::uint32_t ci = read(port::ci);
-        if ((ci & 1) == 0) {
-            return {};
-        }
-        if (late) {
-            return fmt::format("IDENTIFY DEVICE does not end: PxCI is still {:#x} after {} ms, "
-                               "PxTFD is {:#x}",
-                               ci, config_.command_timeout.count(), tfd);
-        }
-        std::this_thread::sleep_for(100us);
+bool Port::identified(BlkClock::time_point now, DmaAllocator& dma) {
+    const Answer answer = identify_step(now);
+    if (answer == Answer::pending) {
+        return false;
     }
+    const char* command = waking_ ? "SET FEATURES (spin-up)" : "IDENTIFY DEVICE";
+    if (answer == Answer::failed) {
+        const bool ended = (service_causes_ & px_is::failed) != 0 || (read(port::ci) & 1) == 0;
+        fail(ended ? fmt::format("{} failed (PxTFD is {:#x}, PxIS is {:#010x})", command,
+                                 read(port::tfd), service_causes_)
+                   : fmt::format("{} does not end: PxCI is still {:#x} after {} ms, PxTFD is {:#x}",
+                                 command, read(port::ci), config_.identify_timeout.count(),
+                                 read(port::tfd)));
+        return true;
+    }
+    std::memcpy(identity_.data(), page_, ata::sector_bytes);
+    const ata::IdentifyResult result = ata::parse_identify(identity_);
+    if (!result.error.empty()) {
+        fail("a disk that can not be used: " + result.error);
+        return true;
+    }
+    fill_disk(result.identity, dma);
+    set_up_ = SetUp::disk;
+    state_ = State::running;
+    return true;
 }
 
 void Port::fill_disk(const ata::Identity& identity, DmaAllocator& dma) {
@@ -187,15 +240,18 @@ void Port::fill_disk(const ata::Identity& identity, DmaAllocator& dma) {
 }
 
 void Port::enable() {
-    forget_fises();
+    if (fis_ != nullptr) {
+        forget_fises();
+    }
     write(port::serr, read(port::serr));
     write(port::is, read(port::is));
-    write(port::ie, px_is::wanted);
+    write(port::ie, usable() ? px_is::wanted : px_is::plugged);
 }
 
 bool Port::stop() {
     write(port::ie, 0);
     state_ = State::lost; // takes no more; what it has is the kernel's to give away
+    lost_ = true;
     try {
         quiet();
     } catch (const Error&) {

@@ -30,7 +30,12 @@ inline constexpr std::uint8_t write_dma = 0xca;
 inline constexpr std::uint8_t flush_cache = 0xe7;
 inline constexpr std::uint8_t flush_cache_ext = 0xea;
 inline constexpr std::uint8_t identify_device = 0xec; // PIO, one block of 512 bytes
+inline constexpr std::uint8_t set_features = 0xef;    // no data, its subcommand in FEATURE
 } // namespace cmd
+
+/// FEATURE of set_features: spin up a disk that powered up in standby (ACS-3, PUIS
+/// feature set device spin-up).
+inline constexpr std::uint8_t feature_spin_up = 0x07;
 
 inline constexpr std::uint16_t dsm_trim = 1;          ///< FEATURE of data_set_management
 inline constexpr std::uint8_t log_ncq_error = 0x10;   ///< LOG ADDRESS: NCQ Command Error log

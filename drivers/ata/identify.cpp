@@ -49,6 +49,16 @@ std::string text(Words words, std::size_t first, std::size_t count) {
     return result.substr(begin, result.find_last_not_of(' ') + 1 - begin);
 }
 
+// Word 2, specific configuration. C837h: spins up by itself, and says all.
+constexpr std::uint16_t wants_spin_up_partial = 0x37c8;
+constexpr std::uint16_t wants_spin_up = 0x738c;
+constexpr std::uint16_t spins_up_partial = 0x8c73;
+
+/// Word 0 bit 2 alone is not enough: it was retired, and old disks set it at will.
+bool incomplete(Words words) {
+    return bit(words[0], 2) && (words[2] == wants_spin_up_partial || words[2] == spins_up_partial);
+}
+
 /// Why this is no IDENTIFY block of a disk at all; empty: it may be one.
 std::string check_block(Words words) {
     const auto all = [&](std::uint16_t value) {
@@ -68,8 +78,15 @@ std::string check_block(Words words) {
                                sum & 0xff);
         }
     }
-    if (bit(words[0], 15)) {
+    // Bit 15 is for packet devices; but a CompactFlash card in true IDE mode has 848Ah
+    // here (ACS-3, IDENTIFY DEVICE, word 0; CF-ATA), some 844Ah, and is a disk.
+    if (bit(words[0], 15) && words[0] != 0x848a && words[0] != 0x844a) {
         return fmt::format("it is not an ATA disk (IDENTIFY word 0 is {:#06x})", words[0]);
+    }
+    if (incomplete(words)) {
+        return fmt::format("it is in standby and does not spin up, so that its IDENTIFY data are "
+                           "incomplete (word 2 is {:#06x})",
+                           words[2]);
     }
     if (!bit(words[49], 9)) {
         return "it does not support LBA (IDENTIFY word 49 bit 9 is 0)";
@@ -152,6 +169,21 @@ void copy_text(const std::string& from, char (&to)[size]) {
 }
 
 } // namespace
+
+Standby standby(Words words) {
+    if (words[2] == wants_spin_up_partial || words[2] == wants_spin_up) {
+        return Standby::wake;
+    }
+    return incomplete(words) ? Standby::partial : Standby::no;
+}
+
+bool same_disk(Words one, Words other) {
+    const auto same = [&](std::size_t first, std::size_t count) {
+        return std::equal(one.begin() + first, one.begin() + first + count, other.begin() + first);
+    };
+    return same(10, 10) && same(27, 20) && same(60, 2) && same(100, 4) && same(106, 1) &&
+           same(117, 2);
+}
 
 IdentifyResult parse_identify(Words words) {
     IdentifyResult result;

@@ -42,6 +42,20 @@ struct Identity {
     std::uint8_t udma_selected = 0;
 };
 
+/// A disk with the power-up in standby feature set (PUIS) does not spin up by itself,
+/// and may not know all about itself until then (ACS-3, IDENTIFY DEVICE: word 2,
+/// specific configuration, and word 0 bit 2, response incomplete).
+enum class Standby : std::uint8_t {
+    no,     ///< spins, or will by itself, and says all
+    wake,   ///< wants SET FEATURES with feature_spin_up; then IDENTIFY once more
+    partial ///< spins up by itself; IDENTIFY once more a little later
+};
+[[nodiscard]] Standby standby(std::span<const std::uint16_t, identify_words> words);
+
+/// The same disk in two IDENTIFY blocks: model, serial number, capacity, block sizes.
+[[nodiscard]] bool same_disk(std::span<const std::uint16_t, identify_words> one,
+                             std::span<const std::uint16_t, identify_words> other);
+
 /// Either an identity, or one sentence on why the disk can not be used.
 struct IdentifyResult {
     Identity identity;

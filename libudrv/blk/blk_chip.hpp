@@ -45,8 +45,12 @@ using BlkClock = std::chrono::steady_clock;
 
 /// What a person should hear of, all since the start.
 struct BlkTroubles {
-    std::uint64_t timeouts = 0; ///< commands that did not end in time
-    std::uint64_t resets = 0;   ///< of a port or channel, to get it going again
+    std::uint64_t timeouts = 0;  ///< commands that did not end in time
+    std::uint64_t resets = 0;    ///< of a port or channel, to get it going again
+    std::uint64_t lost = 0;      ///< disks that did not come back
+    std::uint64_t returned = 0;  ///< of these, those that did later
+    std::uint64_t strangers = 0; ///< disks that came in another one's place
+    std::uint64_t arrivals = 0;  ///< devices plugged in where there was no disk
 };
 
 /// Order of the calls: construct (resets the controller, finds and identifies

@@ -156,6 +156,22 @@ class BlkService : public ServiceLoop<BlkService<C>> {
                                     "commands that timed out: {}, resets: {} so far",
                                     troubles.timeouts, troubles.resets);
             }
+            if (troubles.lost != seen_.lost || troubles.returned != seen_.returned) {
+                this->reporter_.log(spdlog::level::warn,
+                                    "disks that did not come back after a reset: {}, of which "
+                                    "came back later: {} so far",
+                                    troubles.lost, troubles.returned);
+            }
+            if (troubles.strangers != seen_.strangers) {
+                this->reporter_.log(spdlog::level::err,
+                                    "another disk is in the place of one that is in use: put the "
+                                    "first back, or unbind and bind the device");
+            }
+            if (troubles.arrivals != seen_.arrivals) {
+                this->reporter_.log(spdlog::level::warn,
+                                    "a device was plugged in where there was no disk: restart the "
+                                    "driver, or `udrv upgrade`, to serve it");
+            }
             seen_ = troubles;
         }
         return next;

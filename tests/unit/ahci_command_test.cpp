@@ -188,17 +188,21 @@ TEST(AhciOrder, AFlushWaitsForTheQueueAndHoldsBackWhatFollows) {
                 rig.make(0, 2, UDRV_BLK_FLUSH), rig.make(0, 3, UDRV_BLK_WRITE, 16, 8)});
     rig.submit(rig.make(0, 4, UDRV_BLK_WRITE, 24, 8));
     auto& disk = rig.chip.disks[0];
-    EXPECT_EQ(disk.log.size(), 2u);
+    const auto arrived = [&] {
+        rig.chip.settle();
+        return disk.log.size();
+    };
+    EXPECT_EQ(arrived(), 2u);
     rig.chip.run(0, 1);
     EXPECT_EQ(rig.take().size(), 1u);
-    EXPECT_EQ(disk.log.size(), 2u) << "one write is still with the disk";
+    EXPECT_EQ(arrived(), 2u) << "one write is still with the disk";
     rig.chip.run(0, 1);
     EXPECT_EQ(rig.take().size(), 1u);
-    ASSERT_EQ(disk.log.size(), 3u);
+    ASSERT_EQ(arrived(), 3u);
     EXPECT_EQ(disk.log[2].opcode(), 0xea);
     rig.chip.run(0, 1);
     ASSERT_EQ(rig.take().size(), 1u);
-    EXPECT_EQ(disk.log.size(), 5u) << "and then both others at once";
+    EXPECT_EQ(arrived(), 5u) << "and then both others at once";
     EXPECT_EQ(rig.finish(2).size(), 2u);
     EXPECT_EQ(disk.finished, (std::vector<std::uint8_t>{0x61, 0x61, 0xea, 0x61, 0x61}));
 }

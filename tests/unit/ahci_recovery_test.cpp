@@ -55,7 +55,8 @@ TEST_F(AhciRecovery, OnlyTheCommandThatTheLogNamesFails) {
     expect_right(read_all(), {17}); // and it goes on
 }
 
-TEST_F(AhciRecovery, StepsAfterAFailedQueuedCommand) { // 6.2.2.2
+// 6.2.2.2; and PxTFD still has the failed command's status when the log is asked for (3.3.8).
+TEST_F(AhciRecovery, StepsAfterAFailedQueuedCommand) {
     rig.chip.disks[0].bad = {0};
     rig.start();
     rig.submit(rig.make(0, 5, UDRV_BLK_READ, 0, 8));
@@ -63,21 +64,60 @@ TEST_F(AhciRecovery, StepsAfterAFailedQueuedCommand) { // 6.2.2.2
     rig.chip.writes.clear();
     EXPECT_TRUE(rig.take().empty());
     (void)rig.driver->tick(rig.now);
-    std::vector<std::pair<std::uint32_t, std::uint32_t>> steps;
-    for (const auto& w : rig.chip.writes) {
-        steps.emplace_back(w.offset, w.value);
-    }
     const auto port = [](std::uint32_t offset) { return Fake::place(0, offset); };
-    const std::vector<std::uint32_t> order{
-        port(Fake::PIS),  Fake::IS,        port(Fake::PIE), port(Fake::CMD), // ST 0
-        port(Fake::SERR), port(Fake::PIS), port(Fake::PIS), port(Fake::CMD), // ST 1
-        port(Fake::CI),                                                      // the log
-        port(Fake::PIS),  port(Fake::PIE)};
-    ASSERT_EQ(steps.size(), order.size());
-    for (std::size_t i = 0; i < order.size(); i++) {
-        EXPECT_EQ(steps[i].first, order[i]) << i;
-    }
+    const std::vector<std::uint32_t> until_stopped{port(Fake::PIS), Fake::IS, port(Fake::PIE),
+                                                   port(Fake::CMD)}; // ST 0
+    const std::vector<std::uint32_t> until_log{port(Fake::SERR), port(Fake::PIS), port(Fake::PIS),
+                                               port(Fake::CMD), port(Fake::CI)}; // ST 1, the log
+    const std::vector<std::uint32_t> at_last{port(Fake::PIS), port(Fake::PIE)};
+    const auto steps = [&] {
+        std::vector<std::uint32_t> offsets;
+        for (const auto& w : std::exchange(rig.chip.writes, {})) {
+            offsets.push_back(w.offset);
+        }
+        return offsets;
+    };
+    EXPECT_EQ(steps(), until_stopped);
+    EXPECT_TRUE(rig.take().empty()) << "CR is still 1";
+    rig.pass_until([&] { return !rig.chip.writes.empty(); });
+    EXPECT_EQ(steps(), until_log);
+    EXPECT_NE(rig.chip.at(0, Fake::TFD) & 1, 0u) << "of the read: the log has not come yet";
+    EXPECT_TRUE(rig.take().empty());
+    rig.pass_until([&] { return !rig.chip.writes.empty(); });
+    EXPECT_EQ(steps(), at_last);
     EXPECT_EQ(rig.take().at(0).status, std::uint32_t{UDRV_BLK_MEDIUM});
+    EXPECT_EQ(rig.chip.comresets, 0u);
+}
+
+TEST_F(AhciRecovery, TheLogIsUsedHoweverLateItComes) {
+    for (const unsigned lateness : {0u, 1u, 10u, 300u}) {
+        AhciRig late;
+        late.fill(0, 11);
+        late.chip.disks[0].bad = {9};
+        late.start();
+        late.chip.lateness = lateness;
+        late.submit({late.make(0, 0, UDRV_BLK_READ, 0, 8), late.make(0, 1, UDRV_BLK_READ, 8, 8)});
+        auto done = late.finish(2);
+        EXPECT_EQ(done[0], ok);
+        EXPECT_EQ(done[1], std::uint32_t{UDRV_BLK_MEDIUM});
+        EXPECT_EQ(late.chip.comresets, 0u) << lateness;
+    }
+}
+
+// 3.3.8: until the disk has taken a command, PxTFD is about the one before.
+TEST_F(AhciRecovery, ASlowCommandIsNotBlamedForTheErrorBeforeIt) {
+    rig.config.ncq = false;
+    rig.chip.disks[0].bad = {80};
+    rig.start();
+    rig.submit(rig.make(0, 0, UDRV_BLK_READ, 80, 8));
+    EXPECT_EQ(rig.finish(1)[0], std::uint32_t{UDRV_BLK_MEDIUM});
+    rig.chip.bus_master = false; // and so the next one is not even fetched
+    rig.submit(rig.make(0, 1, UDRV_BLK_READ, 0, 8));
+    rig.pass(2s);
+    EXPECT_TRUE(rig.take().empty());
+    rig.chip.bus_master = true;
+    EXPECT_EQ(rig.finish(1)[1], ok);
+    EXPECT_EQ(rig.driver->counters(0).device_errors, 1u);
 }
 
 TEST_F(AhciRecovery, WithoutALogTheSuspectsGoOneAtATime) {
@@ -180,23 +220,86 @@ TEST_F(AhciRecovery, ACommandThatNeverEndsTimesOutAlone) {
     rig.start();
     const auto begin = rig.now;
     auto done = read_all();
-    EXPECT_EQ(done[9], std::uint32_t{UDRV_BLK_TIMEOUT});
+    EXPECT_EQ(done[9], std::uint32_t{UDRV_BLK_IOERR});
     expect_right(done, {9});
-    EXPECT_GE(rig.now - begin, 10s); // two tries of 5 s
-    EXPECT_LT(rig.now - begin, 12s);
+    EXPECT_GE(rig.now - begin, 30s); // two tries of 15 s
+    EXPECT_LT(rig.now - begin, 32s);
     EXPECT_EQ(rig.driver->counters(0).timeouts, 2u);
     EXPECT_EQ(rig.chip.comresets, 2u);
     expect_right(read_all(), {9});
+}
+
+TEST_F(AhciRecovery, SlowSectorsDoNotLoseTheDisk) {
+    rig.chip.disks[0].hangs = {0, 3 * 8, 9 * 8 + 1};
+    rig.start();
+    for (int round = 0; round < 3; round++) {
+        auto done = read_all();
+        for (const std::uint32_t tag : {0u, 3u, 9u}) {
+            EXPECT_EQ(done[tag], std::uint32_t{UDRV_BLK_IOERR}) << tag;
+        }
+        expect_right(done, {0, 3, 9});
+    }
+    EXPECT_EQ(rig.driver->counters(0).lost, 0u);
+    rig.chip.disks[0].hangs.clear();
+    expect_right(read_all());
+}
+
+TEST_F(AhciRecovery, NoRequestIsKeptForAsLongAsTheKernelWaits) { // 120 s, disk.c
+    for (std::uint64_t block = 0; block < 32 * 8; block += 8) {
+        rig.chip.disks[0].hangs.insert(block);
+    }
+    rig.start();
+    const auto begin = rig.now;
+    for (const auto& [tag, status] : read_all()) {
+        EXPECT_EQ(status, std::uint32_t{UDRV_BLK_IOERR}) << tag;
+    }
+    EXPECT_LT(rig.now - begin, 115s);
+    EXPECT_EQ(rig.driver->counters(0).lost, 0u);
 }
 
 TEST_F(AhciRecovery, ATimeoutThatWasPassingIsNoError) {
     rig.start();
     rig.chip.disks[0].frozen = true;
     rig.submit({rig.make(0, 1, UDRV_BLK_READ, 0, 8), rig.make(0, 2, UDRV_BLK_READ, 8, 8)});
-    rig.pass(5100ms);
+    rig.pass(15100ms);
     rig.chip.disks[0].frozen = false;
     expect_right(rig.finish(2));
     EXPECT_EQ(rig.driver->counters(0).timeouts, 2u);
+}
+
+// Bus mastering is off for a while, again and again: commands hang, and nothing says why.
+TEST_F(AhciRecovery, WithoutBusMasteringNothingFailsAndNothingIsLost) {
+    rig.start();
+    for (int round = 0; round < 8; round++) {
+        std::vector<BlkSubmission> many;
+        for (std::uint32_t tag = 0; tag < 32; tag++) {
+            many.push_back(rig.make(0, tag, UDRV_BLK_READ, tag * 8, 8, 2));
+        }
+        rig.chip.bus_master = round % 2 != 0; // not fetched, or fetched and not moved
+        rig.submit(many);
+        rig.pass(10ms);
+        rig.chip.bus_master = false;
+        rig.pass(16s); // over the time-out, into the recovery
+        rig.chip.bus_master = true;
+        expect_right(rig.finish(32));
+    }
+    EXPECT_EQ(rig.driver->counters(0).lost, 0u);
+}
+
+TEST_F(AhciRecovery, ALostMessageIsNotTheLast) { // 10.7.2.1
+    rig.chip.msi = true;
+    rig.start();
+    rig.submit(rig.make(0, 0, UDRV_BLK_READ, 0, 8));
+    rig.pass(1ms);
+    rig.chip.settle();
+    rig.chip.run();
+    EXPECT_TRUE(rig.chip.interrupting());
+    EXPECT_FALSE(rig.chip.interrupting()) << "and nobody has seen it";
+    rig.pass(300ms); // found in time all the same
+    EXPECT_EQ(rig.take().size(), 1u);
+    rig.submit(rig.make(0, 1, UDRV_BLK_READ, 0, 8));
+    rig.chip.run();
+    EXPECT_TRUE(rig.chip.interrupting()) << "IS was never cleared";
 }
 
 TEST_F(AhciRecovery, FlushesMayTakeLonger) {
@@ -211,14 +314,19 @@ TEST_F(AhciRecovery, FlushesMayTakeLonger) {
 
 TEST_F(AhciRecovery, ADiskThatNeverAnswersAgainIsGivenUp) {
     rig.start();
-    rig.chip.disks[0].frozen = true;
+    rig.chip.disks[0].frozen = true; // IDENTIFY, too
     const auto begin = rig.now;
     for (const auto& [tag, status] : read_all()) {
         EXPECT_NE(status, ok) << tag;
     }
-    EXPECT_LT(rig.now - begin, 25s) << "not five seconds for each";
+    EXPECT_LT(rig.now - begin, 40s) << "not fifteen seconds for each";
+    EXPECT_EQ(rig.driver->counters(0).lost, 1u);
     rig.submit(rig.make(0, 3, UDRV_BLK_READ, 0, 8));
     EXPECT_EQ(rig.take().at(0).status, std::uint32_t{UDRV_BLK_IOERR});
+    rig.chip.disks[0].frozen = false; // somebody has switched it off and on
+    rig.pass(30s);
+    EXPECT_EQ(rig.driver->counters(0).returned, 1u);
+    expect_right(read_all());
 }
 
 TEST_F(AhciRecovery, APortThatDoesNotComeBackFailsAllOfItsRequestsAndNoOthers) {
@@ -237,9 +345,108 @@ TEST_F(AhciRecovery, APortThatDoesNotComeBackFailsAllOfItsRequestsAndNoOthers) {
     }
     rig.submit(rig.make(0, 0, UDRV_BLK_WRITE, 0, 8));
     EXPECT_EQ(rig.take().at(0).status, std::uint32_t{UDRV_BLK_IOERR});
-    EXPECT_EQ(rig.driver->tick(rig.now), BlkClock::time_point::max());
+    EXPECT_GE(rig.driver->tick(rig.now), rig.now + 500ms) << "a look now and then";
     rig.submit(rig.make(1, 0, UDRV_BLK_READ, 0, 8), 1);
     EXPECT_EQ(rig.finish(1)[0], ok);
+}
+
+// ---- Hot plug ------------------------------------------------------------------------------
+
+TEST_F(AhciRecovery, ALostDiskComesBack) { // 7.3.1
+    for (const bool interrupts : {true, false}) {
+        rig.start();
+        rig.chip.unplug(0);
+        (void)rig.take();
+        rig.pass(25s);
+        EXPECT_EQ(rig.driver->counters(0).lost, 1u);
+        rig.submit(rig.make(0, 0, UDRV_BLK_READ, 0, 8));
+        EXPECT_EQ(rig.finish(1)[0], std::uint32_t{UDRV_BLK_IOERR});
+        rig.chip.plug_in(0);
+        if (interrupts) {
+            (void)rig.take();
+            rig.pass(200ms);
+        } else {
+            rig.pass(1500ms);
+        }
+        EXPECT_EQ(rig.driver->counters(0).returned, 1u);
+        expect_right(read_all());
+        EXPECT_FALSE(rig.chip.interrupting());
+    }
+}
+
+TEST_F(AhciRecovery, ADiskThatIsAwayForAMomentLosesNothing) {
+    rig.start();
+    std::vector<BlkSubmission> many;
+    for (std::uint32_t tag = 0; tag < 32; tag++) {
+        many.push_back(rig.make(0, tag, UDRV_BLK_READ, tag * 8, 8));
+    }
+    rig.submit(many);
+    rig.chip.run(0, 5);
+    rig.chip.unplug(0);
+    for (auto& completion : rig.take()) {
+        EXPECT_EQ(completion.status, ok);
+    }
+    rig.pass(8s);
+    rig.chip.plug_in(0);
+    EXPECT_EQ(rig.finish(27).size(), 27u);
+    EXPECT_EQ(rig.driver->counters(0).lost, 0u);
+}
+
+TEST_F(AhciRecovery, AnotherDiskDoesNotTakeOver) {
+    for (const auto away : {std::chrono::milliseconds(25s), 2000ms}) {
+        AhciRig swap;
+        swap.start();
+        const auto first = swap.chip.disks[0].identify;
+        swap.chip.unplug(0);
+        (void)swap.take();
+        swap.pass(away);
+        put_text(swap.chip.disks[0].identify, 10, 10, "ANOTHER");
+        seal(swap.chip.disks[0].identify);
+        swap.chip.plug_in(0);
+        (void)swap.take();
+        swap.pass(5s);
+        EXPECT_EQ(swap.driver->counters(0).strangers, 1u);
+        swap.chip.forget();
+        swap.submit(swap.make(0, 0, UDRV_BLK_WRITE, 0, 8));
+        EXPECT_EQ(swap.finish(1)[0], std::uint32_t{UDRV_BLK_IOERR});
+        EXPECT_TRUE(swap.chip.disks[0].log.empty()) << "it was written to";
+        // The first one again.
+        swap.chip.unplug(0);
+        (void)swap.take();
+        swap.pass(100ms);
+        swap.chip.disks[0].identify = first;
+        swap.chip.plug_in(0);
+        (void)swap.take();
+        swap.pass(2s);
+        EXPECT_EQ(swap.driver->counters(0).returned, 1u);
+        swap.submit(swap.make(0, 1, UDRV_BLK_WRITE, 0, 8));
+        EXPECT_EQ(swap.finish(1)[1], ok);
+    }
+}
+
+TEST_F(AhciRecovery, ADiskThatComesBackInStandbyIsWoken) {
+    rig.start();
+    rig.chip.unplug(0);
+    (void)rig.take();
+    rig.pass(1s);
+    rig.chip.disks[0].standby = 0x37c8;
+    rig.chip.plug_in(0);
+    rig.pass(1s);
+    expect_right(read_all());
+    EXPECT_EQ(rig.driver->counters(0).lost, 0u);
+}
+
+TEST_F(AhciRecovery, ADeviceInAnEmptyPortIsSaid) {
+    rig.start();
+    EXPECT_EQ(rig.driver->troubles().arrivals, 0u);
+    rig.chip.plug(2, 100);
+    rig.chip.plug_in(2);
+    EXPECT_TRUE(rig.chip.interrupting());
+    (void)rig.take();
+    (void)rig.take();
+    EXPECT_GE(rig.driver->troubles().arrivals, 1u);
+    EXPECT_FALSE(rig.chip.interrupting()) << "for ever";
+    expect_right(read_all());
 }
 
 TEST_F(AhciRecovery, AnEngineThatDoesNotStopResetsTheHbaAndNeighboursLoseNothing) {
@@ -252,12 +459,12 @@ TEST_F(AhciRecovery, AnEngineThatDoesNotStopResetsTheHbaAndNeighboursLoseNothing
     rig.submit({rig.make(0, 0, UDRV_BLK_READ, 0, 8), rig.make(0, 1, UDRV_BLK_READ, 8, 8)});
     rig.chip.run(0);
     EXPECT_EQ(rig.take().size(), 1u);
-    rig.pass(4900ms);
+    rig.pass(14900ms);
     rig.submit({rig.make(1, 5, UDRV_BLK_READ, 0, 8), rig.make(1, 6, UDRV_BLK_FLUSH)}, 1);
     rig.pass(1000ms);
     EXPECT_EQ(rig.chip.hba_resets, 1u); // 10.4.3
     auto done = rig.finish(3);
-    EXPECT_EQ(done[0], std::uint32_t{UDRV_BLK_TIMEOUT});
+    EXPECT_EQ(done[0], std::uint32_t{UDRV_BLK_IOERR});
     EXPECT_EQ(done[5] | done[6], ok);
     EXPECT_TRUE(rig.same(1, 5));
 }
@@ -270,6 +477,11 @@ TEST_F(AhciRecovery, AnHbaThatDoesNotComeBackFailsEverything) {
     for (const auto& [tag, status] : read_all()) {
         EXPECT_EQ(status, std::uint32_t{UDRV_BLK_IOERR}) << tag;
     }
+    rig.submit(rig.make(0, 0, UDRV_BLK_READ, 0, 8));
+    EXPECT_EQ(rig.finish(1)[0], std::uint32_t{UDRV_BLK_IOERR});
+    rig.chip.disks[0].frozen = rig.chip.hr_hangs = false; // it comes back after all
+    rig.pass(12s);
+    expect_right(read_all());
 }
 
 TEST_F(AhciRecovery, ADeviceThatIsGoneFailsEverything) {
@@ -321,7 +533,10 @@ struct Storm {
     std::set<std::uint64_t> unsure; ///< written by a command that failed
     std::array<std::uint64_t, UDRV_BLK_NR_STATUS> count{};
 
-    explicit Storm(std::uint32_t seed) : random(seed) {}
+    explicit Storm(std::uint32_t seed) : random(seed) {
+        rig.config.command_timeout = 1500ms; // for the test's sake
+        rig.config.flush_timeout = 3000ms;
+    }
 
     std::uint32_t pick(std::uint32_t below) { return static_cast<std::uint32_t>(random() % below); }
 
@@ -385,6 +600,8 @@ struct Storm {
 
     void harm() {
         FakeAhci::Disk& disk = rig.chip.disks[0];
+        rig.chip.lateness = pick(8);
+        rig.chip.bus_master |= pick(20) == 0;
         switch (pick(400)) {
         case 0:
             disk.bad = {pick(AhciRig::disk_blocks)};
@@ -408,6 +625,9 @@ struct Storm {
         case 7:
             rig.chip.cr_hangs = pick(4) == 0 ? 1 : 0;
             break;
+        case 8:
+            rig.chip.bus_master = false;
+            break;
         default:
             break;
         }
@@ -420,7 +640,9 @@ struct Storm {
         const std::uint32_t depth = rig.driver->disks()[0].depth;
         for (int step = 0; step < steps || !under_way.empty(); step++) {
             ASSERT_LT(step, steps + 200'000) << under_way.size() << " requests are lost";
-            if (step < steps) {
+            if (step >= steps) {
+                rig.chip.bus_master = true;
+            } else {
                 for (std::uint32_t n = pick(6); n != 0; n--) {
                     const std::uint32_t tag = pick(depth);
                     if (!under_way.contains(tag)) {

@@ -24,7 +24,7 @@ using namespace std::chrono_literals;
 inline ahci::Config quick_ahci() {
     ahci::Config config;
     config.detect = 0ms;
-    config.ready_timeout = 100ms;
+    config.spin_up_timeout = 100ms; // of real time
     return config;
 }
 
@@ -39,8 +39,12 @@ struct AhciRig {
 
     /// After a test has arranged what the driver is to find.
     ahci::Ahci& start() {
+        chip.clock = std::chrono::steady_clock::now;
+        config.occupied = ahci::reset_hba(chip);
         driver = std::make_unique<ahci::Ahci>(chip, memory, config);
+        chip.settle();
         chip.forget();
+        chip.clock = [this] { return now; };
         return *driver;
     }
     /// The text of the error that start() throws.
@@ -157,6 +161,14 @@ struct AhciRig {
     void pass(std::chrono::milliseconds time) {
         for (const auto end = now + time; now < end; now += 1ms) {
             (void)driver->tick(now);
+        }
+    }
+
+    /// Until something has happened.
+    template <typename Happened>
+    void pass_until(Happened happened) {
+        for (int n = 0; n < 1000 && !happened(); n++) {
+            (void)driver->tick(now += 1ms);
         }
     }
 

@@ -16,6 +16,7 @@ struct AhciSetup : testing::Test {
 
     /// Set-up with all register writes kept.
     void construct() {
+        (void)ahci::reset_hba(rig.chip);
         rig.driver = std::make_unique<ahci::Ahci>(rig.chip, rig.memory, rig.config);
     }
 
@@ -57,7 +58,8 @@ TEST_F(AhciSetup, OrderOfTheSteps) {
     EXPECT_EQ(ghc_ie, rig.chip.writes.size() - 1);
     // TFES, HBFS, HBDS, IFS, OFS, PRCS, PCS, UFS, SDBS, DHRS (3.3.6).
     EXPECT_EQ(rig.chip.at(0, Fake::PIE), 0x79400059u);
-    EXPECT_EQ(rig.chip.at(1, Fake::PIE), 0u) << "a port without a disk";
+    EXPECT_EQ(rig.chip.at(1, Fake::PIE), 0x00400040u) << "PRCS, PCS of a port without a disk";
+    EXPECT_EQ(rig.chip.hba_resets, 1u);
     EXPECT_FALSE(rig.chip.interrupting());
 }
 
@@ -115,6 +117,70 @@ TEST_F(AhciSetup, WaitsForNoOtherPortOnceItHasWhatTheKernelKeeps) {
     EXPECT_EQ(rig.start().disks().size(), 1u);
 }
 
+TEST_F(AhciSetup, ADiskThatTheKernelKeepsIsWaitedForUntilItHasSpunUp) {
+    rig.chip.plug(2, 100);
+    rig.chip.lateness = 1000; // no sign of it for as many reads
+    rig.config.detect = 0ms;
+    rig.config.spin_up_timeout = 10s;
+    rig.config.expected_disks = 2;
+    EXPECT_EQ(rig.start().disks().size(), 2u);
+}
+
+TEST_F(AhciSetup, APortThatHadADeviceBeforeTheResetIsWaitedFor) {
+    rig.chip.plug(2, 100);
+    rig.chip.at(2, Fake::SSTS) = 0x133;
+    rig.chip.lateness = 100;
+    rig.config.spin_up_timeout = 10s;
+    rig.config.expected_disks = 1;
+    rig.chip.at(0, Fake::SSTS) = 0x133;
+    EXPECT_EQ(rig.start().disks().size(), 2u);
+}
+
+TEST_F(AhciSetup, OneSickPortDoesNotHoldUpTheOthers) {
+    rig.chip.disks[0].spin_up = 1u << 30; // never ready
+    rig.chip.plug(1, 100);
+    rig.chip.plug(2, 100);
+    rig.chip.disks[1].spin_up = 200;
+    rig.chip.disks[2].spin_up = 200;
+    rig.config.spin_up_timeout = 300ms;
+    auto& driver = rig.start();
+    ASSERT_EQ(driver.disks().size(), 2u);
+    // All were asked before the sick one was given up.
+    EXPECT_EQ(driver.notes().size(), 1u);
+    EXPECT_EQ(rig.chip.most_spinning, 3u) << "at the same time";
+}
+
+TEST_F(AhciSetup, StaggeredSpinUpStartsOneDiskAfterTheOther) { // 3.1.1, CAP.SSS
+    rig.chip.cap |= 1u << 27;
+    rig.config.spin_up_timeout = 10s;
+    for (std::uint32_t n = 0; n < 4; n++) {
+        rig.chip.plug(n, 100);
+        rig.chip.disks[n].spin_up = 50;
+    }
+    rig.config.detect = 50ms;
+    EXPECT_EQ(rig.start().disks().size(), 4u);
+    EXPECT_EQ(rig.chip.most_spinning, 1u);
+}
+
+TEST_F(AhciSetup, ADiskInStandbyIsWoken) { // ACS-3, PUIS; IDENTIFY DEVICE, word 2
+    for (const unsigned word : {0x37c8u, 0x738cu, 0x8c73u, 0xc837u}) {
+        rig.chip.disks[0].standby = word == 0xc837 ? 0 : static_cast<std::uint16_t>(word);
+        rig.chip.disks[0].standby_identifies = 2;
+        rig.chip.disks[0].identify[2] = static_cast<std::uint16_t>(word == 0x37c8 ? word : 0xc837);
+        seal(rig.chip.disks[0].identify);
+        rig.config.spin_up_timeout = 5s;
+        ASSERT_EQ(rig.start().disks().size(), 1u) << std::hex << word;
+        EXPECT_EQ(rig.driver->disks()[0].nr_sectors, AhciRig::disk_blocks);
+        EXPECT_EQ(rig.chip.disks[0].standby, 0);
+    }
+}
+
+TEST_F(AhciSetup, CompactFlashCard) { // ACS-3, IDENTIFY DEVICE, word 0
+    rig.chip.disks[0].identify[0] = 0x848a;
+    seal(rig.chip.disks[0].identify);
+    EXPECT_EQ(rig.start().disks().size(), 1u);
+}
+
 TEST_F(AhciSetup, GoesOnWithoutADiskThatTheKernelKeeps) {
     rig.config.detect = 1ms;
     rig.config.expected_disks = 2;
@@ -153,8 +219,8 @@ TEST_F(AhciSetup, PortsWithoutAUsableDiskAreSkippedWithANote) {
               "port 1: an ATAPI device (CD or DVD), which this driver does not serve");
     EXPECT_EQ(driver.notes()[1],
               "port 2: a disk that can not be used: it says that it has no sectors");
-    EXPECT_NE(driver.notes()[2].find("PxTFD is still 0x00000080 after 100 ms"), std::string::npos)
-        << driver.notes()[2];
+    EXPECT_EQ(driver.notes()[2], "port 3: a disk that does not get ready: PxTFD is still "
+                                 "0x00000080 after 100 ms");
     // And their ports are quiet: ST, CR, FRE, FR.
     for (std::uint32_t n = 1; n < 4; n++) {
         EXPECT_EQ(rig.chip.at(n, Fake::CMD) & 0xc011, 0u);
@@ -175,11 +241,11 @@ TEST_F(AhciSetup, NonsenseInIdentify) {
 }
 
 TEST_F(AhciSetup, IdentifyThatHangs) {
-    rig.config.command_timeout = 20ms;
+    rig.config.identify_timeout = 20ms;
     rig.chip.disks[0].frozen = true;
     EXPECT_EQ(rig.start_error(),
               "ahci: find a disk: none on its 4 ports; port 0: IDENTIFY DEVICE does not end: PxCI "
-              "is still 0x1 after 20 ms, PxTFD is 0x150");
+              "is still 0x1 after 20 ms, PxTFD is 0x1d0");
 }
 
 TEST_F(AhciSetup, NoDiskAtAll) {

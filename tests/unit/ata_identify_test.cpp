@@ -39,6 +39,50 @@ TEST(AtaIdentify, SataDisk) {
     EXPECT_EQ(disk.udma_selected, 0x20);
 }
 
+TEST(AtaIdentify, CompactFlashIsADisk) { // word 0
+    IdentifyBlock words = sata_disk(1000);
+    for (const unsigned signature : {0x848au, 0x844au}) {
+        words[0] = static_cast<std::uint16_t>(signature);
+        seal(words);
+        EXPECT_EQ(error_of(words), "");
+    }
+    words[0] = 0x8580; // a CD drive
+    seal(words);
+    EXPECT_EQ(error_of(words), "it is not an ATA disk (IDENTIFY word 0 is 0x8580)");
+}
+
+TEST(AtaIdentify, PowerUpInStandby) { // words 0 and 2
+    IdentifyBlock words{};
+    words[0] = 0x0044;
+    words[2] = 0x37c8;
+    EXPECT_EQ(ata::standby(words), ata::Standby::wake);
+    EXPECT_EQ(error_of(words), "it is in standby and does not spin up, so that its IDENTIFY data "
+                               "are incomplete (word 2 is 0x37c8)");
+    words[2] = 0x8c73;
+    EXPECT_EQ(ata::standby(words), ata::Standby::partial);
+    words = sata_disk(1000);
+    EXPECT_EQ(ata::standby(words), ata::Standby::no);
+    words[2] = 0x738c; // says all, and wants to be woken
+    EXPECT_EQ(ata::standby(words), ata::Standby::wake);
+    words[2] = 0xc837;
+    EXPECT_EQ(ata::standby(words), ata::Standby::no);
+    words[2] = 0x8c73; // has spun up meanwhile
+    EXPECT_EQ(ata::standby(words), ata::Standby::no);
+}
+
+TEST(AtaIdentify, TheSameDisk) {
+    const IdentifyBlock words = sata_disk(1000);
+    IdentifyBlock other = words;
+    other[85] ^= 0x20; // settings
+    put_text(other, 23, 4, "FW 2.0");
+    EXPECT_TRUE(ata::same_disk(words, other));
+    for (const std::size_t word : {10u, 19u, 27u, 46u, 60u, 103u, 106u, 117u}) {
+        other = words;
+        other.at(word) ^= 1;
+        EXPECT_FALSE(ata::same_disk(words, other)) << word;
+    }
+}
+
 TEST(AtaIdentify, ParallelDiskWith28BitAddresses) {
     IdentifyBlock words{};
     words[0] = 0x0040;

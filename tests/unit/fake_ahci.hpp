@@ -3,17 +3,23 @@
 // A behavioural model of an AHCI HBA with SATA disks on RegisterIo, for unit tests of
 // the driver. It is written from AHCI 1.3.1 and ACS-3 with numbers of its own, not the
 // driver's, so that a wrong offset or bit in the driver shows. What the standards
-// forbid the host fails the test.
+// forbid the host fails the test; each rule names its section.
 //
-// Commands are accepted at once and executed by run(), queued ones in any order.
+// It answers late: a register write shows its effect (PxCMD.CR and FR, the link, the
+// disk's first FIS, a command fetched, an IDENTIFY done) only `lateness` register reads
+// later; until then the driver reads what was there before. Commands that carry data of
+// requests are executed by run(), queued ones in any order.
 #pragma once
 
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <chrono>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -66,10 +72,17 @@ class FakeAhci final : public RegisterIo {
     unsigned cr_hangs = 0; ///< bit n: PxCMD.CR of port n does not follow ST
     bool bios_owns = false;
     bool gone = false; ///< all reads give all ones
+    /// Off: nothing is fetched, moved or signalled, and nothing says so, as in QEMU.
+    bool bus_master = true;
+    bool msi = false; ///< one message when IS changes from 0 (10.7.2.1), which may be lost
+    unsigned lateness = 3;
+    /// The driver's clock, for times that the host has to keep.
+    std::function<std::chrono::steady_clock::time_point()> clock = std::chrono::steady_clock::now;
 
     std::array<Disk, nr_ports> disks;
     std::vector<Access> writes;
     std::size_t reads = 0;
+    std::size_t most_spinning = 0; ///< disks that spun up at the same time
     unsigned hba_resets = 0;
     unsigned comresets = 0;
     std::uint32_t cap = 0xc0001f03; // S64A, SNCQ, 32 slots, 4 ports
@@ -80,6 +93,7 @@ class FakeAhci final : public RegisterIo {
         for (std::uint32_t n = 0; n < nr_ports; n++) {
             at(n, CMD) = 0xc017;
             at(n, PIE) = 0xffffffff;
+            at(n, SCTL) = 0x300;
         }
         ghc_ = 0x80000002;
     }
@@ -92,9 +106,15 @@ class FakeAhci final : public RegisterIo {
     }
     void unplug(std::uint32_t n) {
         disks.at(n).present = false;
-        at(n, SSTS) = 0;
-        at(n, SERR) |= 1u << 16; // DIAG.N
-        cause(n, 1u << 22);      // PRCS
+        no_link(n);
+        phy_changed(n);
+    }
+    /// A disk is plugged in while the HBA runs: it makes itself known (7.3.1).
+    void plug_in(std::uint32_t n) {
+        disks.at(n).present = true;
+        link_up(n);
+        settle();
+        phy_changed(n);
     }
     [[nodiscard]] std::uint32_t& at(std::uint32_t n, std::uint32_t offset) {
         return ports_.at(n).regs.at(offset / 4);
@@ -102,9 +122,14 @@ class FakeAhci final : public RegisterIo {
     [[nodiscard]] static std::uint32_t place(std::uint32_t n, std::uint32_t offset) {
         return 0x100 + 0x80 * n + offset;
     }
-    [[nodiscard]] bool interrupting() const { return (ghc_ & 2) != 0 && is_ != 0; }
+    [[nodiscard]] bool interrupting() {
+        return msi ? std::exchange(message_, false) : (ghc_ & 2) != 0 && is_ != 0;
+    }
     [[nodiscard]] std::uint32_t ghc() const { return ghc_; }
-    [[nodiscard]] std::size_t with_disk(std::uint32_t n) const { return ports_.at(n).queue.size(); }
+    [[nodiscard]] std::size_t with_disk(std::uint32_t n) {
+        settle();
+        return ports_.at(n).queue.size();
+    }
     void forget() {
         writes.clear();
         reads = 0;
@@ -119,6 +144,12 @@ class FakeAhci final : public RegisterIo {
         at(n, PIS) |= bits;
         update();
     }
+    /// All that is on its way arrives.
+    void settle() {
+        while (!events_.empty()) {
+            advance();
+        }
+    }
     void break_link(std::uint32_t n) { // IFS: the transfer stops where it is
         ports_[n].broken = true;
         at(n, SERR) |= 1u << 8;
@@ -127,9 +158,16 @@ class FakeAhci final : public RegisterIo {
 
     /// Executes up to `limit` commands of port n, queued ones in random order.
     void run(std::uint32_t n, std::size_t limit = 1000) {
+        settle();
+        execute_some(n, limit);
+    }
+    void execute_some(std::uint32_t n, std::size_t limit) {
         Port& p = ports_[n];
-        while (limit-- != 0 && !p.queue.empty() && !p.failed && !p.broken && !disks[n].frozen &&
+        while (limit-- != 0 && !p.queue.empty() && !p.broken && !disks[n].frozen && bus_master &&
                (at(n, SSTS) & 15) == 3) {
+            if (p.failed && !p.queue.front().service()) {
+                return;
+            }
             std::vector<std::size_t> able;
             for (std::size_t i = 0; i < p.queue.size(); i++) {
                 if (!p.queue[i].touches(disks[n].hangs)) {
@@ -158,6 +196,114 @@ class FakeAhci final : public RegisterIo {
         if (gone) {
             return 0xffffffff;
         }
+        EXPECT_TRUE(offset == GHC || (ghc_ & 0x80000000) != 0)
+            << "read of " << std::hex << offset << " without GHC.AE (3.1.2)";
+        EXPECT_TRUE(offset == GHC || (ghc_ & 1) == 0) << "during an HBA reset (10.4.3)";
+        const std::uint32_t value = value_of(offset);
+        advance(); // what is on its way comes after this read
+        return value;
+    }
+
+    void write32(std::uint32_t offset, std::uint32_t value) override {
+        writes.push_back({offset, value});
+        if (gone) {
+            return;
+        }
+        EXPECT_TRUE(offset == GHC || (ghc_ & 1) == 0) << "during an HBA reset (10.4.3)";
+        EXPECT_TRUE(offset == GHC || (ghc_ & 0x80000000) != 0)
+            << "write to " << std::hex << offset << " without GHC.AE (3.1.2)";
+        if (offset >= 0x100) {
+            write_port((offset - 0x100) / 0x80, offset % 0x80, value);
+            return;
+        }
+        switch (offset) {
+        case GHC:
+            EXPECT_TRUE((value & 1) == 0 || (ghc_ & 0x80000000) != 0) << "HR without AE (10.4.3)";
+            EXPECT_EQ(value & 0x7ffffffc, 0u) << "reserved, or read only (3.1.2)";
+            ghc_ = value | (ghc_ & 1);
+            hr_reads_ = 0;
+            update();
+            break;
+        case IS:
+            for (std::uint32_t n = 0; n < nr_ports; n++) {
+                EXPECT_TRUE((value >> n & 1) == 0 || (at(n, PIS) & at(n, PIE)) == 0)
+                    << "IS cleared before PxIS: it comes back (10.7.2.1)";
+            }
+            is_ &= ~value;
+            signalled_ = is_ != 0 && signalled_;
+            update();
+            break;
+        case BOHC:
+            bohc_ = value;
+            break;
+        default:
+            ADD_FAILURE() << "write to " << std::hex << offset;
+        }
+    }
+
+    std::uint8_t read8(std::uint32_t) override { return bad_width(); }
+    std::uint16_t read16(std::uint32_t) override { return bad_width(); }
+    void write8(std::uint32_t, std::uint8_t) override { bad_width(); }
+    void write16(std::uint32_t, std::uint16_t) override { bad_width(); }
+
+  private:
+    static constexpr std::uint32_t st = 1, sud = 2, clo = 8, fre = 0x10, fr = 0x4000, cr = 0x8000;
+    static constexpr std::uint32_t diag_n = 1u << 16, diag_f = 1u << 25, diag_x = 1u << 26;
+    static constexpr std::uint32_t ufs = 1u << 4, pcs = 1u << 6, prcs = 1u << 22;
+
+    /// What happens to port n later, unless it is reset before.
+    struct Event {
+        std::uint64_t due;
+        std::uint32_t n;
+        unsigned epoch;
+        std::function<void()> happen;
+    };
+    void later(std::uint32_t n, std::function<void()> happen) {
+        events_.push_back({reads_passed_ + lateness, n, ports_.at(n).epoch, std::move(happen)});
+    }
+    void advance() {
+        reads_passed_++;
+        while (!events_.empty() && events_.front().due <= reads_passed_) {
+            const Event event = std::move(events_.front());
+            events_.erase(events_.begin());
+            if (event.epoch == ports_.at(event.n).epoch) {
+                event.happen();
+            }
+        }
+    }
+
+    struct Port {
+        std::array<std::uint32_t, 32> regs{};
+        std::vector<Command> queue;  ///< with the disk
+        bool failed = false;         ///< a queued command failed: only READ LOG EXT now
+        bool broken = false;         ///< the HBA stopped; ST has to go to 0
+        unsigned epoch = 0;          ///< counts what makes events void: resets of the port
+        unsigned starts = 0;         ///< counts what ends the fetching of commands
+        bool signature = false;      ///< the disk's first FIS has not been taken yet
+        std::uint32_t unfetched = 0; ///< of CI, with nobody on the way to fetch them
+        std::chrono::steady_clock::time_point reset_since;
+        unsigned busy = 0; ///< reads of TFD that still see BSY
+        Bytes error_log = Bytes(512);
+    };
+
+    static std::uint8_t bad_width() {
+        ADD_FAILURE() << "registers are 32 bits wide";
+        return 0;
+    }
+
+    void update() {
+        for (std::uint32_t n = 0; n < nr_ports; n++) {
+            if ((at(n, PIS) & at(n, PIE)) != 0) {
+                is_ |= 1u << n;
+            }
+        }
+        if ((ghc_ & 2) != 0 && is_ != 0 && !signalled_) {
+            signalled_ = true;
+            message_ = bus_master; // a message is a write to memory
+        }
+    }
+
+    std::uint32_t value_of(std::uint32_t offset) {
         if (offset >= 0x100) {
             return read_port((offset - 0x100) / 0x80, offset % 0x80);
         }
@@ -186,135 +332,118 @@ class FakeAhci final : public RegisterIo {
         }
     }
 
-    void write32(std::uint32_t offset, std::uint32_t value) override {
-        writes.push_back({offset, value});
-        if (offset >= 0x100) {
-            EXPECT_NE(ghc_ & 0x80000000, 0u) << "a port without AHCI mode (GHC.AE)";
-            write_port((offset - 0x100) / 0x80, offset % 0x80, value);
-            return;
-        }
-        switch (offset) {
-        case GHC:
-            EXPECT_TRUE((value & 1) == 0 || (ghc_ & 0x80000000) != 0) << "HR without AE";
-            ghc_ = value;
-            hr_reads_ = 0;
-            update();
-            break;
-        case IS:
-            for (std::uint32_t n = 0; n < nr_ports; n++) {
-                EXPECT_TRUE((value >> n & 1) == 0 || (at(n, PIS) & at(n, PIE)) == 0)
-                    << "IS cleared before PxIS: it comes back";
-            }
-            is_ &= ~value;
-            update();
-            break;
-        case BOHC:
-            bohc_ = value;
-            break;
-        default:
-            ADD_FAILURE() << "write to " << std::hex << offset;
-        }
-    }
+    // ---- Resets and the link --------------------------------------------------------
 
-    std::uint8_t read8(std::uint32_t) override { return bad_width(); }
-    std::uint16_t read16(std::uint32_t) override { return bad_width(); }
-    void write8(std::uint32_t, std::uint8_t) override { bad_width(); }
-    void write16(std::uint32_t, std::uint16_t) override { bad_width(); }
-
-  private:
-    static constexpr std::uint32_t st = 1, sud = 2, fre = 0x10, fr = 0x4000, cr = 0x8000;
-
-    struct Port {
-        std::array<std::uint32_t, 32> regs{};
-        std::vector<Command> queue; ///< with the disk
-        bool failed = false;        ///< a queued command failed: only READ LOG EXT now
-        bool broken = false;        ///< the HBA stopped; ST has to go to 0
-        unsigned busy = 0;          ///< reads of TFD that still see BSY
-        Bytes error_log = Bytes(512);
-    };
-
-    static std::uint8_t bad_width() {
-        ADD_FAILURE() << "registers are 32 bits wide";
-        return 0;
-    }
-
-    void update() {
-        for (std::uint32_t n = 0; n < nr_ports; n++) {
-            if ((at(n, PIS) & at(n, PIE)) != 0) {
-                is_ |= 1u << n;
-            }
-        }
-    }
+    [[nodiscard]] bool staggered() const { return (cap & 1u << 27) != 0; } // CAP.SSS
 
     void reset() {
         hba_resets++;
         ghc_ = 0;
         is_ = 0;
+        signalled_ = message_ = false;
         cr_hangs = 0;
         bohc_ = bios_owns ? bohc_ : 0;
+        spinning_up_ = 0;
         for (std::uint32_t n = 0; n < nr_ports; n++) {
+            const unsigned epoch = ports_[n].epoch + 1;
             ports_[n] = {};
-            at(n, CMD) = 6;
-            link_up(n);
+            ports_[n].epoch = epoch;
+            at(n, CMD) = staggered() ? 4 : 6;
+            no_link(n);
+            if (!staggered()) {
+                link_up(n);
+            }
         }
     }
 
-    /// A COMRESET ends: the device introduces itself, or is not there.
+    void no_link(std::uint32_t n) {
+        Port& p = ports_[n];
+        p.epoch++;
+        p.queue.clear();
+        p.failed = false;
+        p.signature = false;
+        at(n, SSTS) = 0;
+        at(n, TFD) = 0x7f; // 3.3.8
+        at(n, SIG) = 0xffffffff;
+    }
+    void phy_changed(std::uint32_t n) {
+        at(n, SERR) |= diag_n;
+        cause(n, prcs);
+    }
+
+    /// A COMRESET ends, or a device comes: it introduces itself, or is not there.
     void link_up(std::uint32_t n) {
         Port& p = ports_[n];
-        p.queue.clear();
-        p.failed = p.broken = false;
+        no_link(n);
+        p.broken = false;
         at(n, CI) = at(n, SACT) = 0;
-        at(n, TFD) = 0x7f;
-        at(n, SIG) = 0xffffffff;
-        const bool answers = disks[n].present && !disks[n].dead_after_reset;
-        at(n, SSTS) = answers ? 0x133 : 0;
-        if (answers) {
-            p.busy = disks[n].spin_up;
-            at(n, SERR) |= 1u << 26; // DIAG.X
-            cause(n, 1u << 6);       // PCS
-            first_fis(n);
+        p.unfetched = 0;
+        if (!disks[n].present || disks[n].dead_after_reset) {
+            return;
         }
+        later(n, [this, n] {
+            at(n, SSTS) = 0x1; // there, but no link yet
+            at(n, SERR) |= diag_x;
+            cause(n, pcs);
+            later(n, [this, n] {
+                at(n, SSTS) = 0x133;
+                at(n, TFD) = 0x80;
+                ports_[n].busy = disks[n].spin_up;
+                spinning_up_ += disks[n].spin_up != 0 ? 1 : 0;
+                most_spinning = std::max(most_spinning, spinning_up_);
+                ports_[n].signature = true;
+                first_fis(n);
+            });
+        });
     }
 
-    /// The signature; it waits for FRE.
+    /// The signature waits for FRE, and for PxSERR.DIAG.X to be cleared (3.3.12).
     void first_fis(std::uint32_t n) {
-        if ((at(n, CMD) & fre) != 0 && (at(n, SSTS) & 15) == 3 && at(n, SIG) == 0xffffffff) {
-            at(n, SIG) = disks[n].sig;
-            d2h(n, 0x50, 0x01, false);
-        }
+        later(n, [this, n] {
+            if (ports_[n].signature && (at(n, CMD) & fr) != 0 && (at(n, SERR) & diag_x) == 0) {
+                ports_[n].signature = false;
+                at(n, SIG) = disks[n].sig;
+                d2h(n, 0x50, 0x01, false);
+            }
+        });
     }
+
+    // ---- Registers of a port ---------------------------------------------------------
 
     std::uint32_t read_port(std::uint32_t n, std::uint32_t offset) {
         if (n >= nr_ports) {
-            ADD_FAILURE() << "read of port " << n << ", which is not implemented";
+            ADD_FAILURE() << "read of port " << n << ", which is not implemented (3.1.4)";
             return 0;
         }
         if (offset == TFD && ports_[n].busy != 0) {
-            ports_[n].busy--;
+            if (--ports_[n].busy == 0) {
+                spinning_up_--;
+            }
             return 0x80;
         }
         return at(n, offset);
     }
 
     void write_port(std::uint32_t n, std::uint32_t offset, std::uint32_t value) {
-        ASSERT_LT(n, nr_ports);
+        ASSERT_LT(n, nr_ports) << "not implemented (3.1.4)";
         std::uint32_t& reg = at(n, offset);
         switch (offset) {
         case CLB:
         case CLBU:
-            EXPECT_EQ(at(n, CMD) & (st | cr), 0u);
-            EXPECT_TRUE(offset == CLBU || value % 1024 == 0);
+            EXPECT_EQ(at(n, CMD) & (st | cr), 0u) << "PxCLB while the list runs (10.3.1)";
+            EXPECT_TRUE(offset == CLBU || value % 1024 == 0) << "1 KiB (3.3.1)";
+            expect_address(offset == CLBU ? value : 0);
             reg = value;
             break;
         case FB:
         case FBU:
-            EXPECT_EQ(at(n, CMD) & (fre | fr), 0u);
-            EXPECT_TRUE(offset == FBU || value % 256 == 0);
+            EXPECT_EQ(at(n, CMD) & (fre | fr), 0u) << "PxFB while FISes are received (10.3.2)";
+            EXPECT_TRUE(offset == FBU || value % 256 == 0) << "256 bytes (3.3.3)";
+            expect_address(offset == FBU ? value : 0);
             reg = value;
             break;
-        case PIS:
-            reg &= ~value;
+        case PIS: // what follows PxSERR is cleared there (3.3.5)
+            reg &= ~(value & ~(ufs | pcs | prcs));
             break;
         case PIE:
             reg = value;
@@ -324,28 +453,19 @@ class FakeAhci final : public RegisterIo {
             write_cmd(n, value);
             break;
         case SCTL:
-            EXPECT_EQ(at(n, CMD) & st, 0u) << "PxSCTL.DET with ST set";
-            if ((reg & 15) == 1 && (value & 15) == 0) {
-                comresets++;
-                link_up(n);
-            } else if ((value & 15) == 1) {
-                EXPECT_EQ(at(n, CMD) & cr, 0u);
-                at(n, SSTS) = 0;
-            }
-            reg = value;
+            write_sctl(n, value);
             break;
         case SERR:
             reg &= ~value;
-            if ((value & 1u << 26) != 0) {
-                at(n, PIS) &= ~(1u << 6);
-            }
-            if ((value & 1u << 16) != 0) {
-                at(n, PIS) &= ~(1u << 22);
+            follow_serr(n);
+            if ((value & diag_x) != 0) {
+                first_fis(n);
             }
             break;
         case SACT:
-            EXPECT_NE(at(n, CMD) & st, 0u);
-            EXPECT_EQ(reg & value & ~stale_, 0u) << "tag is in use";
+            EXPECT_NE(at(n, CMD) & st, 0u) << "PxSACT while ST is 0 (3.3.13)";
+            EXPECT_NE(cap & 1u << 30, 0u) << "PxSACT without CAP.SNCQ (3.1.1)";
+            EXPECT_EQ(reg & value & ~stale_, 0u) << "tag is in use (3.3.13)";
             reg |= value;
             break;
         case CI:
@@ -356,37 +476,88 @@ class FakeAhci final : public RegisterIo {
         }
     }
 
+    void expect_address(std::uint32_t high_half) {
+        EXPECT_TRUE(high_half == 0 || (cap & 1u << 31) != 0) << "without CAP.S64A (3.1.1)";
+    }
+
+    void follow_serr(std::uint32_t n) {
+        for (const auto& [bit, cause] : {std::pair{diag_x, pcs}, {diag_n, prcs}, {diag_f, ufs}}) {
+            if ((at(n, SERR) & bit) == 0) {
+                at(n, PIS) &= ~cause;
+            }
+        }
+    }
+
+    void write_sctl(std::uint32_t n, std::uint32_t value) {
+        std::uint32_t& reg = at(n, SCTL);
+        const std::uint32_t det = value & 15;
+        EXPECT_EQ(value & ~0xfffu, 0u) << "reserved, or of a multiplier (3.3.11)";
+        EXPECT_TRUE(det <= 1 || det == 4) << "PxSCTL.DET (3.3.11)";
+        if (det != (reg & 15)) {
+            EXPECT_EQ(at(n, CMD) & (st | cr), 0u) << "PxSCTL.DET while ST or CR is 1 (3.3.11)";
+        }
+        if (det == 1 && (reg & 15) != 1) {
+            ports_[n].reset_since = clock();
+            no_link(n);
+        } else if (det == 0 && (reg & 15) == 1) {
+            comresets++;
+            EXPECT_GE(clock() - ports_[n].reset_since, std::chrono::milliseconds(1)) << "10.4.2";
+            link_up(n);
+        }
+        reg = value;
+    }
+
     void write_cmd(std::uint32_t n, std::uint32_t value) {
         Port& p = ports_[n];
         std::uint32_t& reg = at(n, CMD);
-        const bool was = (reg & st) != 0;
+        const std::uint32_t was = reg;
+        EXPECT_EQ(value & clo, 0u) << "CAP.SCLO is 0 (3.3.7)";
+        EXPECT_TRUE((was & sud) == 0 || (value & sud) != 0) << "SUD of a device in use (3.3.7)";
         reg = (reg & (cr | fr)) | (value & 0x17);
-        if ((value & st) != 0 && !was) {
-            EXPECT_NE(reg & fr, 0u) << "ST without FRE";
-            EXPECT_EQ(at(n, TFD) & 0x88, 0u) << "ST while the disk is busy";
-            EXPECT_EQ(at(n, SSTS) & 15, 3u) << "ST without a link";
-            EXPECT_EQ(reg & cr, 0u) << "ST while CR is still 1";
-            reg |= cr;
-        } else if ((value & st) == 0) {
-            at(n, CI) = 0;
-            if (!keeps_sact) {
-                at(n, SACT) = 0;
-            } else {
-                stale_ |= at(n, SACT);
-            }
-            p.broken = false;
-            if ((cr_hangs >> n & 1) == 0) {
-                reg &= ~cr;
-            }
+        if ((was & sud) == 0 && (value & sud) != 0) {
+            link_up(n); // 3.3.7, SUD: a COMRESET
         }
-        if ((value & fre) != 0) {
-            reg |= fr;
-            first_fis(n);
+        if ((value & st) != 0 && (was & st) == 0) {
+            EXPECT_NE(was & fr, 0u) << "ST before FR is 1 (10.3.1)";
+            EXPECT_EQ(at(n, TFD) & 0x88, 0u) << "ST while the disk is busy (10.3.1)";
+            EXPECT_EQ(p.busy, 0u) << "ST while the disk is busy (10.3.1)";
+            EXPECT_EQ(at(n, SSTS) & 15, 3u) << "ST without a link (10.3.1)";
+            EXPECT_EQ(was & cr, 0u) << "ST while CR is still 1 (10.3.1)";
+            EXPECT_EQ(at(n, SERR) & diag_x, 0u) << "ST before PxSERR.DIAG.X is clear (3.3.12)";
+            later(n, [this, n] { at(n, CMD) |= (at(n, CMD) & st) != 0 ? cr : 0; });
+        } else if ((value & st) == 0 && (was & st) != 0) {
+            stop_list(n);
+        }
+        if ((value & fre) != 0 && (was & fre) == 0) {
+            later(n, [this, n] {
+                at(n, CMD) |= (at(n, CMD) & fre) != 0 ? fr : 0;
+                first_fis(n);
+            });
+        } else if ((value & fre) == 0 && (was & fre) != 0) {
+            EXPECT_EQ(was & (st | cr), 0u) << "FRE cleared before ST and CR are 0 (10.3.2)";
+            EXPECT_EQ(value & st, 0u) << "FRE cleared before ST and CR are 0 (10.3.2)";
+            later(n, [this, n] { at(n, CMD) &= (at(n, CMD) & fre) != 0 ? ~0u : ~fr; });
+        }
+    }
+
+    /// ST went to 0: PxCI and PxSACT are cleared with CR (3.3.13, 3.3.14).
+    void stop_list(std::uint32_t n) {
+        Port& p = ports_[n];
+        p.starts++;
+        p.unfetched = 0;
+        if (!keeps_sact) {
+            at(n, SACT) = 0;
         } else {
-            EXPECT_EQ(reg & st, 0u) << "FRE cleared before ST";
-            if ((reg & cr) == 0) {
-                reg &= ~fr;
-            }
+            stale_ |= at(n, SACT);
+        }
+        at(n, CI) = 0;
+        if ((cr_hangs >> n & 1) == 0) {
+            later(n, [this, n] {
+                if ((at(n, CMD) & st) == 0) {
+                    at(n, CMD) &= ~cr;
+                    ports_[n].broken = false;
+                }
+            });
         }
     }
 
@@ -399,25 +570,44 @@ class FakeAhci final : public RegisterIo {
     [[nodiscard]] std::uint64_t table(std::uint32_t n, std::uint32_t slot) {
         std::array<std::uint32_t, 8> words{};
         std::memcpy(words.data(), header(n, slot), 32);
-        EXPECT_EQ(words[2] % 128, 0u);
+        EXPECT_EQ(words[2] % 128, 0u) << "128 bytes (4.2.2)";
+        EXPECT_EQ(words[4] | words[5] | words[6] | words[7], 0u) << "reserved (4.2.2)";
+        expect_address(words[3]);
         return std::uint64_t{words[3]} << 32 | words[2];
     }
 
     void issue(std::uint32_t n, std::uint32_t slots) {
-        EXPECT_NE(at(n, CMD) & st, 0u) << "PxCI written while ST is 0";
-        EXPECT_EQ(at(n, CI) & slots, 0u) << "slot is in use";
-        if (ports_[n].broken) { // it fetches nothing more until ST has been 0 (6.2.2)
-            at(n, CI) |= slots;
+        EXPECT_NE(at(n, CMD) & st, 0u) << "PxCI written while ST is 0 (3.3.14)";
+        EXPECT_EQ(at(n, CI) & slots, 0u) << "slot is in use (3.3.14)";
+        EXPECT_EQ(std::uint64_t{slots} >> ((cap >> 8 & 31) + 1), 0u)
+            << "slots above CAP.NCS (3.1.1)";
+        Port& p = ports_[n];
+        at(n, CI) |= slots;
+        p.unfetched |= slots;
+        later(n, [this, n, starts = p.starts] {
+            if (starts == ports_[n].starts) {
+                fetch(n);
+            }
+        });
+    }
+
+    /// The HBA gets to the commands; after an error, only when ST has been 0 (6.2.2).
+    void fetch(std::uint32_t n) {
+        Port& p = ports_[n];
+        if (p.broken || !bus_master) {
             return;
         }
-        for (std::uint32_t set = slots; set != 0; set &= set - 1) {
+        for (std::uint32_t set = std::exchange(p.unfetched, 0); set != 0; set &= set - 1) {
             const auto slot = static_cast<std::uint32_t>(std::countr_zero(set));
-            EXPECT_LE(slot, cap >> 8 & 31) << "a slot that the HBA does not have";
             Command command;
             command.slot = slot;
             std::uint16_t flags = 0;
             std::memcpy(&flags, header(n, slot), 2);
-            EXPECT_EQ(flags & 31, 5) << "length of the FIS in dwords";
+            EXPECT_EQ(flags & 31, 5) << "length of the FIS in dwords (4.2.2)";
+            EXPECT_EQ(flags & 0xfba0, 0) << "ATAPI, prefetch, reset, BIST, PMP (4.2.2)";
+            std::uint32_t prdbc = 0;
+            std::memcpy(&prdbc, header(n, slot) + 4, 4);
+            EXPECT_EQ(prdbc, 0u) << "PRDBC is counted up from 0 (5.4.1)";
             std::memcpy(command.fis.data(), memory_.translate(table(n, slot), 128), 20);
             EXPECT_EQ(command.fis[0], 0x27);
             EXPECT_EQ(command.fis[1], 0x80);
@@ -429,25 +619,30 @@ class FakeAhci final : public RegisterIo {
     void accept(std::uint32_t n, const Command& command) {
         Port& p = ports_[n];
         disks[n].log.push_back(command);
-        if (command.opcode() == 0x2f) {
-            read_log(n, command);
-            return;
-        }
-        EXPECT_FALSE(p.failed) << "a disk with a failed queue takes only READ LOG EXT";
+        EXPECT_TRUE(!p.failed || command.opcode() == 0x2f)
+            << "a disk with a failed queue takes only READ LOG EXT (6.2.2.2)";
         const bool alone = !command.queued();
         for (const Command& other : p.queue) {
-            EXPECT_TRUE(!alone && other.queued()) << "queued and other commands together";
-            EXPECT_NE(other.slot, command.slot) << "the disk still has that tag";
+            EXPECT_TRUE(p.failed || (!alone && other.queued()))
+                << "queued and other commands together (ACS-3, NCQ feature set)";
+            EXPECT_TRUE(p.failed || other.slot != command.slot) << "the disk still has that tag";
         }
-        if (alone) {
-            at(n, CI) |= 1u << command.slot;
-        } else {
-            EXPECT_NE(at(n, SACT) >> command.slot & 1, 0u) << "PxCI before PxSACT";
+        if (!alone) {
+            EXPECT_NE(at(n, SACT) >> command.slot & 1, 0u) << "PxCI before PxSACT (3.3.13)";
             EXPECT_EQ(command.fis[12], command.slot << 3) << "tag";
+            EXPECT_LE(command.slot, disks[n].identify[75] & 31u) << "tag above the disk's depth";
+            EXPECT_NE(disks[n].identify[76] & 0x100, 0) << "a disk without NCQ";
+            at(n, CI) &= ~(1u << command.slot);
+            at(n, TFD) = 0x40;
+        } else {
+            at(n, TFD) = at(n, TFD) | 0x80;
+        }
+        if (command.opcode() == 0x2f && p.failed) {
+            p.queue.clear(); // all aborted
         }
         p.queue.push_back(command);
-        if (command.opcode() == 0xec) {
-            run(n);
+        if (command.service()) {
+            later(n, [this, n] { execute_some(n, 1); });
         }
     }
 
@@ -455,12 +650,13 @@ class FakeAhci final : public RegisterIo {
         Port& p = ports_[n];
         EXPECT_EQ(command.lba(), 0x10u);
         EXPECT_EQ(command.blocks(), 1u);
+        at(n, CI) &= ~(1u << command.slot);
         if (no_error_log) {
+            at(n, TFD) &= ~0x80u;
             return; // CI is 0 again, and nothing has happened
         }
         EXPECT_TRUE(p.failed) << "no queued command has failed";
         p.failed = false;
-        p.queue.clear(); // all aborted
         move(n, command.slot, p.error_log.data(), 512, true);
         at(n, TFD) = 0x50;
         cause(n, 1u << 1); // PSS
@@ -468,6 +664,10 @@ class FakeAhci final : public RegisterIo {
 
     void execute(std::uint32_t n, const Command& c) {
         Disk& disk = disks[n];
+        if (c.opcode() == 0x2f) {
+            read_log(n, c);
+            return;
+        }
         EXPECT_TRUE(!c.flush() || prdtl(n, c.slot) == 0);
         const std::uint8_t error =
             disk.execute(c, [&](std::uint8_t* data, std::size_t bytes, bool to_memory) {
@@ -531,9 +731,10 @@ class FakeAhci final : public RegisterIo {
         for (std::uint32_t i = 0; i < prdtl(n, slot); i++) {
             std::array<std::uint32_t, 4> prd{};
             std::memcpy(prd.data(), memory_.translate(table(n, slot) + 0x80 + 16 * i, 16), 16);
-            EXPECT_EQ(prd[0] & 1, 0u);
-            EXPECT_EQ(prd[2], 0u);
-            EXPECT_EQ(prd[3] & 0x7fc00001, 1u) << "byte count: even, 22 bits";
+            EXPECT_EQ(prd[0] & 1, 0u) << "DBA is even (4.2.3.3)";
+            EXPECT_EQ(prd[2], 0u) << "reserved (4.2.3.3)";
+            EXPECT_EQ(prd[3] & 0x7fc00001, 1u) << "byte count: even, 22 bits (4.2.3.3)";
+            expect_address(prd[1]);
             const std::size_t part = (prd[3] & 0x3fffff) + 1;
             ASSERT_LE(done + part, bytes) << "PRDs hold more than the command moves";
             std::byte* memory = memory_.translate(std::uint64_t{prd[1]} << 32 | prd[0], part);
@@ -579,6 +780,11 @@ class FakeAhci final : public RegisterIo {
     std::uint32_t is_ = 0;
     std::uint32_t bohc_ = 1;
     std::uint32_t stale_ = 0;
+    std::vector<Event> events_; ///< in the order of their time
+    std::uint64_t reads_passed_ = 0;
+    std::size_t spinning_up_ = 0;
+    bool signalled_ = false; ///< IS is not 0, and its message was sent
+    bool message_ = false;
     unsigned hr_reads_ = 0;
     unsigned bohc_reads_ = 0;
 };

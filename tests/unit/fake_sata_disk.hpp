@@ -26,6 +26,10 @@ struct SataCommand {
     [[nodiscard]] std::uint8_t opcode() const { return fis[2]; }
     [[nodiscard]] bool queued() const { return fis[2] == 0x60 || fis[2] == 0x61; }
     [[nodiscard]] bool short_lba() const { return fis[2] == 0xc8 || fis[2] == 0xca; }
+    /// What a driver sends on its own account: the model's disk does it in its own time.
+    [[nodiscard]] bool service() const {
+        return fis[2] == 0xec || fis[2] == 0xef || fis[2] == 0x2f;
+    }
     [[nodiscard]] bool flush() const { return fis[2] == 0xea || fis[2] == 0xe7; }
     [[nodiscard]] bool reads() const { return fis[2] == 0x60 || fis[2] == 0x25 || fis[2] == 0xc8; }
     [[nodiscard]] bool writes() const {
@@ -69,6 +73,9 @@ struct FakeSataDisk {
     bool dead_after_reset = false;  ///< does not answer a COMRESET
     bool aborts_trim = false;
     bool aborts_identify = false;
+    /// Word 2 of IDENTIFY while the platters stand still (ACS-3, PUIS); 0: they turn.
+    std::uint16_t standby = 0;
+    unsigned standby_identifies = 0;    ///< 8C73h: so many IDENTIFYs until they turn
     unsigned spin_up = 0;               ///< reads of TFD with BSY after a reset
     std::vector<SataCommand> log;       ///< all commands, in order of arrival
     std::vector<std::uint8_t> finished; ///< opcodes, in order of completion
@@ -76,11 +83,15 @@ struct FakeSataDisk {
     /// Returns ERROR; 0 is success.
     std::uint8_t execute(const SataCommand& c, const Move& move) {
         if (c.opcode() == 0xec) {
-            if (!aborts_identify) {
-                move(reinterpret_cast<std::uint8_t*>(identify.data()), 512, true);
-            }
-            return aborts_identify ? 4 : 0;
+            return aborts_identify ? 4 : identify_device(move);
         }
+        if (c.opcode() == 0xef) {
+            EXPECT_EQ(c.fis[3], 7) << "SET FEATURES: spin-up";
+            EXPECT_NE(standby, 0) << "it was not in standby";
+            standby = 0;
+            return 0;
+        }
+        EXPECT_EQ(standby, 0) << "a disk in standby takes IDENTIFY and SET FEATURES only";
         if (c.opcode() == 0x06) {
             return aborts_trim ? 4 : trim(c, move);
         }
@@ -92,6 +103,23 @@ struct FakeSataDisk {
     }
 
   private:
+    std::uint8_t identify_device(const Move& move) {
+        if (standby == 0x8c73 && standby_identifies-- == 0) {
+            standby = 0;
+        }
+        IdentifyBlock words = identify;
+        if (standby == 0x37c8 || standby == 0x8c73) { // incomplete
+            words = {};
+            words[0] = 0x0044;
+        }
+        words[2] = standby != 0 ? standby : identify[2];
+        if (words[0] != 0 && (identify[255] & 0xff) == 0xa5) {
+            seal(words);
+        }
+        move(reinterpret_cast<std::uint8_t*>(words.data()), 512, true);
+        return 0;
+    }
+
     std::uint8_t transfer(const SataCommand& c, const Move& move) {
         EXPECT_NE(c.fis[7] & 0x40, 0) << "not an LBA";
         EXPECT_TRUE(!c.short_lba() || (c.fis[8] | c.fis[9] | c.fis[10] | c.fis[13]) == 0);

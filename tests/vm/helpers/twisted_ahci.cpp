@@ -121,7 +121,7 @@ int main(int argc, char** argv) {
         udrv::lock_memory();
         udrv::Device device(udrv::PciAddress::parse(argv[1]));
         auto registers = device.map_bar(udrv::ahci::abar_number);
-        udrv::ahci::reset_hba(registers);
+        (void)udrv::ahci::reset_hba(registers);
         device.dma_bits(udrv::ahci::dma_bits(registers));
         device.stop_by(udrv::ahci::end_of_transfers);
         device.bus_master(true);
