@@ -23,7 +23,6 @@ constexpr auto hba_reset_timeout = 1000ms;     // AHCI 10.4.3
 constexpr auto handoff_timeout = 2000ms;       // AHCI 10.6.3, for a BIOS that is busy
 constexpr auto hba_retry_interval = 1000ms;    // looks at an HBA that does not end its reset
 constexpr auto set_up_interval = 500us;        // of looks at ports that come up
-constexpr std::uint32_t all_ones = 0xffffffff; // what reads return when the device is gone
 
 } // namespace
 

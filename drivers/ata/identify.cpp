@@ -179,7 +179,8 @@ Standby standby(Words words) {
 
 bool same_disk(Words one, Words other) {
     const auto same = [&](std::size_t first, std::size_t count) {
-        return std::equal(one.begin() + first, one.begin() + first + count, other.begin() + first);
+        const auto part = one.subspan(first, count);
+        return std::equal(part.begin(), part.end(), other.subspan(first, count).begin());
     };
     return same(10, 10) && same(27, 20) && same(60, 2) && same(100, 4) && same(106, 1) &&
            same(117, 2);

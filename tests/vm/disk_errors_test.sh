@@ -18,7 +18,7 @@ for kind in ahci ide; do
     rm -f "$dir/image"
     truncate -s 256M "$dir/image"
     if [ $kind = ahci ]; then
-        guest 'errors, AHCI behind an IOMMU' 240 --smp 2 --iommu --device ich9-ahci,id=ahci,addr=0x18 --qemu "$(broken ahci.0)" \
+        guest 'errors, AHCI behind an IOMMU' 360 --smp 2 --iommu --device ich9-ahci,id=ahci,addr=0x18 --qemu "$(broken ahci.0)" \
             -- disk_errors.sh ahci 0000:00:18.0 hd0
     else
         guest 'errors, IDE' 240 --smp 2 --qemu "$(broken ide.1)" -- disk_errors.sh ide 0000:00:01.1 hd0
