@@ -389,7 +389,7 @@ class FakeAhci final : public RegisterIo {
                 at(n, SSTS) = 0x133;
                 at(n, TFD) = 0x80;
                 ports_[n].busy = disks[n].spin_up;
-                spinning_up_ += disks[n].spin_up != 0 ? 1 : 0;
+                spinning_up_ += disks[n].spin_up != 0 ? 1U : 0U;
                 most_spinning = std::max(most_spinning, spinning_up_);
                 ports_[n].signature = true;
                 first_fis(n);
