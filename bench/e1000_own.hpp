@@ -74,7 +74,8 @@ class OwnE1000 {
     OwnE1000(const std::string& address, std::string stats_path)
         : stats_path_(std::move(stats_path)), device_(PciAddress::parse(address)),
           registers_(open()), chip(registers_, device_), irq_(device_.open_irq(0)) {
-        device_.stop_by(e1000::end_of_transfers);
+        chip.init();
+        device_.stop_by(e1000::end_of_transfers(e1000::no_io_bar, chip.found_manc()));
         device_.bus_master(true);
         struct sigaction action {};
         action.sa_handler = [](int) { stop_wanted = 1; };
@@ -125,7 +126,7 @@ class OwnE1000 {
 
   private:
     BarMapping open() {
-        device_.dma_bits(64);
+        device_.dma_bits(32);
         return device_.map_bar(0);
     }
     void write_stats() const {

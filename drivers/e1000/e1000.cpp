@@ -23,6 +23,7 @@ using namespace std::chrono_literals;
 
 // No wait below takes longer than about 10 ms on a healthy chip.
 constexpr auto hardware_timeout = 100ms;
+constexpr auto phy_reset_timeout = 500ms; // IEEE 802.3 22.2.4.1.1
 
 // Unmasked from the start; TXDW only once arm() finds a use for it.
 constexpr std::uint32_t interrupt_causes = icr::lsc | icr::rxdmt0 | icr::rxo | icr::rxt0;
@@ -112,47 +113,87 @@ std::uint32_t multicast_hash(std::span<const std::uint8_t, 6> address) {
     return (std::uint32_t{address[5]} << 4 | std::uint32_t{address[4]} >> 4) & 0xfff;
 }
 
+bool in_pcix_mode(RegisterIo& regs, Model model) {
+    const std::uint32_t value = reg::status.read(regs);
+    return model == Model::i82545em && value != all_ones && (value & status::pcix_mode) != 0;
+}
+
+unsigned dma_bits(RegisterIo& regs, Model model) {
+    return in_pcix_mode(regs, model) ? 64 : 32;
+}
+
+std::vector<udrv_stop_write> end_of_transfers(std::uint32_t io_bar, std::uint32_t manc) {
+    constexpr auto word = static_cast<std::uint32_t>(sizeof(std::uint32_t));
+    std::vector<udrv_stop_write> writes{{0, reg::rctl.offset, word, 0, 0, 0},
+                                        {0, reg::tctl.offset, word, tctl::psp, 0, 0}};
+    if (io_bar == no_io_bar) {
+        writes.push_back({0, reg::ctrl.offset, word, ctrl::rst, ctrl::rst, 0});
+    } else {
+        writes.push_back({io_bar, io::ioaddr.offset, word, reg::ctrl.offset, 0, 0});
+        writes.push_back({io_bar, io::iodata.offset, word, ctrl::rst, ctrl::rst, 0});
+    }
+    if ((manc & manc::arp_en) != 0) {
+        writes.push_back({0, reg::manc.offset, word, manc, 0, 0});
+    }
+    return writes;
+}
+
 // ---- Reset -------------------------------------------------------------------
 
-E1000::E1000(RegisterIo& regs, DmaAllocator& dma, const Config& config)
-    : regs_(regs), config_(config) {
+E1000::E1000(RegisterIo& regs, DmaAllocator& dma, const Config& config, RegisterIo* io)
+    : regs_(regs), dma_(dma), config_(config), io_(io) {
     assert(std::has_single_bit(config.rx_ring) && config.rx_ring > config.rx_depth);
     assert(std::has_single_bit(config.tx_ring) && config.tx_ring > config.tx_depth);
     assert(std::has_single_bit(config.rx_depth) && std::has_single_bit(config.tx_depth));
     // RDLEN and TDLEN count in 128 bytes, eight descriptors (SDM 13.4.27, 13.4.38).
     assert(config.rx_ring % 8 == 0 && config.tx_ring % 8 == 0);
+}
 
+void E1000::init() {
+    found_manc_ = reg::manc.read(regs_);
+    pcix_ = in_pcix_mode(regs_, config_.model);
     reset();
-    power_up_phy();
+    set_up_phy();
     capabilities_.mac = read_mac();
-    capabilities_.tx_depth = config.tx_depth;
-    capabilities_.rx_depth = config.rx_depth;
+    capabilities_.tx_depth = config_.tx_depth;
+    capabilities_.rx_depth = config_.rx_depth;
     capabilities_.rx_buf_bytes = rx_buffer_bytes;
     // A quarter of the ring: MAX_SKB_FRAGS and more, and never the whole of it.
-    capabilities_.tx_max_segments = std::min(config.tx_depth / 4, 64u);
+    capabilities_.tx_max_segments = std::min(config_.tx_depth / 4, 64u);
     capabilities_.max_mtu = max_mtu;
     capabilities_.max_csum_field = max_csum_field;
     capabilities_.max_tso_hdr_bytes = max_tso_hdr_bytes;
     capabilities_.max_rx_usecs = max_rx_usecs;
     capabilities_.max_unicast = ra_entries - 1; // the first is the chip's own
     capabilities_.phy = copper;
-    capabilities_.features = config.features & supported_features;
+    capabilities_.features = config_.features & supported_features;
+    allocate();
+    // What a predecessor left in the counters is not ours.
+    collect_stats();
+    stats_ = {};
+}
 
+void E1000::allocate() {
     // Page aligned, and so aligned to 16 bytes as RDBAL and TDBAL must be.
-    const DmaBlock rx = dma.allocate(config.rx_ring * sizeof(RxDescriptor));
-    const DmaBlock tx = dma.allocate(config.tx_ring * sizeof(TxDescriptor));
+    const DmaBlock rx = dma_.allocate(config_.rx_ring * sizeof(RxDescriptor));
+    const DmaBlock tx = dma_.allocate(config_.tx_ring * sizeof(TxDescriptor));
+    for (const DmaBlock& block : {rx, tx}) {
+        if (!pcix_ && high_half(block.dma_addr + block.len_bytes - 1) != 0) {
+            throw_error(EIO, "e1000: allocate memory for descriptors",
+                        fmt::format("it is at {:#x}, above 4 GiB, which the chip cannot reach on "
+                                    "a conventional PCI bus",
+                                    block.dma_addr),
+                        "set the device's DMA mask to 32 bits first");
+        }
+    }
     rx_ring_ = reinterpret_cast<RxDescriptor*>(rx.vaddr);
     tx_ring_ = reinterpret_cast<TxDescriptor*>(tx.vaddr);
     rx_ring_dma_addr_ = rx.dma_addr;
     tx_ring_dma_addr_ = tx.dma_addr;
-    rx_mask_ = config.rx_ring - 1;
-    tx_mask_ = config.tx_ring - 1;
-    rx_buffers_.resize(config.rx_ring);
-    tx_packets_.resize(config.tx_depth);
-
-    // What a predecessor left in the counters is not ours.
-    collect_stats();
-    stats_ = {};
+    rx_mask_ = config_.rx_ring - 1;
+    tx_mask_ = config_.tx_ring - 1;
+    rx_buffers_.resize(config_.rx_ring);
+    tx_packets_.resize(config_.tx_depth);
 }
 
 /// Leaves the chip quiet: no interrupts, no transfers, all registers at their
@@ -170,7 +211,7 @@ void E1000::reset() {
     (void)reg::status.read(regs_);
     std::this_thread::sleep_for(config_.settle);
 
-    reg::ctrl.write(regs_, reg::ctrl.read(regs_) | ctrl::rst);
+    write_reset();
     // The chip may not be accessed for 1 us after the reset (SDM 13.4.1), and
     // then reloads its EEPROM.
     std::this_thread::sleep_for(std::max(config_.settle, 2us));
@@ -179,8 +220,32 @@ void E1000::reset() {
     // The reset unmasks nothing, but a cause may be pending from before.
     reg::imc.write(regs_, all_ones);
     (void)reg::icr.read(regs_);
+    set_arp(false);
     rctl_ = 0;
     tctl_ = tctl::psp;
+}
+
+/// Through the I/O ports: the 82540, 82545 and 82546 cannot acknowledge the memory
+/// write that resets them when a bridge made it one of 64 bits (so Linux's e1000 driver;
+/// the SDM says nothing of it). Without I/O ports there is only the memory write.
+void E1000::write_reset() {
+    const std::uint32_t value = reg::ctrl.read(regs_) | ctrl::rst;
+    if (io_ != nullptr) {
+        io::ioaddr.write(*io_, reg::ctrl.offset);
+        io::iodata.write(*io_, value);
+    } else {
+        reg::ctrl.write(regs_, value);
+    }
+}
+
+/// While the chip is ours the stack answers ARP requests. Firmware that let the chip do
+/// so for a management controller finds it as it was when we stop.
+void E1000::set_arp(bool on) {
+    const std::uint32_t value = reg::manc.read(regs_);
+    const std::uint32_t wanted = on ? value | manc::arp_en : value & ~manc::arp_en;
+    if (wanted != value) {
+        reg::manc.write(regs_, wanted);
+    }
 }
 
 void E1000::wait_until(const reg::R32& place, const char* name, std::uint32_t mask,
@@ -232,32 +297,71 @@ std::uint32_t E1000::phy_access(std::uint32_t command) {
     return answer & mdic::data_mask;
 }
 
-/// Drivers that shut the chip down may leave its PHY powered down, which the
-/// reset does not change. A PHY that is awake keeps the link it negotiated.
-void E1000::power_up_phy() {
-    const std::uint32_t pctrl = phy_access(mdic::op_read | pctrl::number << mdic::regadd_shift);
-    if ((pctrl & pctrl::off_the_wire) != 0) {
-        const std::uint32_t awake =
-            (pctrl & ~pctrl::off_the_wire) | pctrl::an_enable | pctrl::restart_an;
-        (void)phy_access(mdic::op_write | pctrl::number << mdic::regadd_shift | awake);
+std::uint32_t E1000::phy_read(std::uint32_t number) {
+    return phy_access(mdic::op_read | number << mdic::regadd_shift);
+}
+
+void E1000::phy_write(std::uint32_t number, std::uint32_t value) {
+    (void)phy_access(mdic::op_write | number << mdic::regadd_shift | value);
+}
+
+/// True if it was something else.
+bool E1000::phy_set(std::uint32_t number, std::uint32_t mask, std::uint32_t wanted) {
+    const std::uint32_t found = phy_read(number);
+    if ((found & mask) == wanted) {
+        return false;
+    }
+    phy_write(number, (found & ~mask) | wanted);
+    return true;
+}
+
+/// The reset of the chip does not change its PHY, and drivers that shut it down may have
+/// powered it off. Only what is not as it should be is written: a PHY that was set up by
+/// a predecessor keeps the link that it negotiated, which takes seconds to get again.
+void E1000::set_up_phy() {
+    bool negotiate = phy_set(phy::ana, ana::mask, ana::wanted);
+    negotiate |= phy_set(phy::gcon, gcon::mask, gcon::wanted);
+    if (phy_read(phy::pid) == phy::pid_marvell) {
+        // These two take effect with a reset of the PHY (SDM 13, PSCON).
+        bool commit = phy_set(phy::pscon, pscon::mask, pscon::wanted);
+        commit |= phy_set(phy::epscon, epscon::mask, epscon::wanted);
+        if (commit) {
+            phy_write(phy::pctrl, phy_read(phy::pctrl) | pctrl::reset);
+            const auto deadline = std::chrono::steady_clock::now() + phy_reset_timeout;
+            while ((phy_read(phy::pctrl) & pctrl::reset) != 0) {
+                if (std::chrono::steady_clock::now() >= deadline) {
+                    throw_error(ETIMEDOUT, "e1000: reset the PHY",
+                                fmt::format("PCTRL.RESET is still set after {} ms",
+                                            phy_reset_timeout.count()),
+                                "power the machine off and on");
+                }
+                std::this_thread::sleep_for(10us);
+            }
+            negotiate = true;
+        }
+    }
+    const std::uint32_t control = phy_read(phy::pctrl);
+    if ((control & pctrl::off_the_wire) != 0 || (control & pctrl::an_enable) == 0 || negotiate) {
+        phy_write(phy::pctrl,
+                  (control & ~pctrl::off_the_wire) | pctrl::an_enable | pctrl::restart_an);
     }
 }
 
 /// The link goes down and comes back with what both ends agree on now.
 void E1000::restart_autoneg() {
-    const std::uint32_t pctrl = phy_access(mdic::op_read | pctrl::number << mdic::regadd_shift);
-    (void)phy_access(mdic::op_write | pctrl::number << mdic::regadd_shift | pctrl |
-                     pctrl::an_enable | pctrl::restart_an);
+    phy_write(pctrl::number, phy_read(pctrl::number) | pctrl::an_enable | pctrl::restart_an);
 }
 
 /// From quiet to running: SDM 14.3 (general), 14.4 (receive), 14.5 (transmit),
 /// interrupts last.
 void E1000::start(const udrv_net_desired& desired) {
-    // Link: the PHY negotiates, the MAC takes what it found (SDM 14.3).
+    // Link: the PHY negotiates, and tells the MAC speed and duplex directly. For that the
+    // speed is neither forced nor measured by the MAC: FRCSPD and ASDE are 0 (SDM
+    // 8.6.2.2.3; ASDE is for chips whose PHY does not tell, SDM 8.6.2.2.2).
     ctrl_ = reg::ctrl.read(regs_);
-    ctrl_ |= ctrl::slu | ctrl::asde;
-    ctrl_ &= ~(ctrl::lrst | ctrl::ilos | ctrl::frcspd | ctrl::frcdplx | ctrl::rst | ctrl::rfce |
-               ctrl::tfce | ctrl::vme | ctrl::phy_rst);
+    ctrl_ |= ctrl::slu;
+    ctrl_ &= ~(ctrl::asde | ctrl::lrst | ctrl::ilos | ctrl::frcspd | ctrl::frcdplx | ctrl::rst |
+               ctrl::rfce | ctrl::tfce | ctrl::vme | ctrl::phy_rst);
     reg::ctrl.write(regs_, ctrl_);
     // No flow control: without the two enables above, these are to be zero.
     reg::fcal.write(regs_, 0);
@@ -266,6 +370,7 @@ void E1000::start(const udrv_net_desired& desired) {
     reg::fcttv.write(regs_, 0);
     reg::vet.write(regs_, 0x8100); // 802.1Q
 
+    set_arp(false);
     state_ = desired;
     set_features(desired.features);
     start_receive(desired);
@@ -333,6 +438,7 @@ void E1000::start_transmit() {
     assert(tx_producer_ == 0 && tx_consumer_ == 0);
     std::memset(tx_ring_, 0, config_.tx_ring * sizeof(TxDescriptor));
     context_loaded_ = false;
+    after_tso_ = false;
     reg::tdbal.write(regs_, low_half(tx_ring_dma_addr_));
     reg::tdbah.write(regs_, high_half(tx_ring_dma_addr_));
     reg::tdlen.write(regs_, config_.tx_ring * static_cast<std::uint32_t>(sizeof(TxDescriptor)));
@@ -460,7 +566,11 @@ NetCause E1000::interrupt() {
 
 NetLink E1000::link() {
     const std::uint32_t value = reg::status.read(regs_);
-    if (value == all_ones || (value & status::lu) == 0) {
+    if (value == all_ones) {
+        return {};
+    }
+    if ((value & status::lu) == 0) {
+        flush_transmit();
         return {};
     }
     static constexpr std::array<std::uint32_t, 4> speeds{10, 100, 1000, 1000};
@@ -478,6 +588,17 @@ NetLink E1000::link() {
         }
     }
     return link;
+}
+
+/// Without a link the chip fetches nothing (SDM 8.6.5.2), so that what is in the ring would
+/// stay there, with its senders' memory, until the link comes back, and go out stale.
+/// Only a reset takes it back.
+void E1000::flush_transmit() {
+    if (running_ && transmit_pending()) {
+        const udrv_net_desired state = state_;
+        stop();
+        start(state);
+    }
 }
 
 std::span<const std::string_view> E1000::stat_names() {
@@ -546,6 +667,7 @@ void E1000::stop() {
     running_ = false;
     collect_stats(); // the reset clears the counters
     reset();
+    set_arp((found_manc_ & manc::arp_en) != 0);
     cut_transmit();
     // The stack has the start of a packet whose end will never come. The next
     // packet to end closes it, and is dropped with it.

@@ -30,18 +30,32 @@ inline constexpr std::uint32_t supported_features = UDRV_NET_F_TX_CSUM | UDRV_NE
                                                     UDRV_NET_F_RX_CSUM | UDRV_NET_F_VLAN_TX |
                                                     UDRV_NET_F_VLAN_RX;
 
-/// For Device::stop_by(): the rings are left, and forgotten (SDM 13.4.1).
-inline constexpr udrv_stop_write end_of_transfers[] = {
-    {0, reg::rctl.offset, sizeof(std::uint32_t), 0, 0, 0},
-    {0, reg::tctl.offset, sizeof(std::uint32_t), tctl::psp, 0, 0},
-    {0, reg::ctrl.offset, sizeof(std::uint32_t), ctrl::rst, ctrl::rst, 0},
+enum class Model : std::uint8_t {
+    i82540em, ///< conventional PCI only
+    i82545em  ///< PCI or PCI-X
 };
+
+/// Whether the chip runs in PCI-X mode (SDM 13.4.2, STATUS.PCIX_MODE).
+[[nodiscard]] bool in_pcix_mode(RegisterIo& regs, Model model);
+
+/// Address bits for Device::dma_bits(). On a conventional bus these parts stop
+/// transmitting when a descriptor points above 4 GiB, although their registers have
+/// 64 bits of address; Linux's e1000 driver has the same limit.
+[[nodiscard]] unsigned dma_bits(RegisterIo& regs, Model model);
+
+/// For Device::stop_by(): the rings are left, and forgotten (SDM 13.4.1). `io_bar` is
+/// that of the I/O ports, by which the reset has to go (see E1000::write_reset()), or
+/// no_io_bar. `manc`: E1000::found_manc(); a chip that answered ARP requests is to again.
+inline constexpr std::uint32_t no_io_bar = 0xffffffff;
+[[nodiscard]] std::vector<udrv_stop_write> end_of_transfers(std::uint32_t io_bar,
+                                                            std::uint32_t manc);
 
 /// Sizes in entries, all powers of two. A hardware ring is larger than what is
 /// given to it (`depth`), since head == tail means empty to the chip (SDM 3.2.6,
 /// 3.4) and since a packet may need more descriptors than it has segments: a
 /// context, or the pieces of a segment over tx_descriptor_bytes.
 struct Config {
+    Model model = Model::i82540em;
     std::uint32_t rx_depth = 256;
     std::uint32_t rx_ring = 512;
     std::uint32_t tx_depth = 256;
@@ -72,8 +86,13 @@ inline constexpr std::uint32_t max_tso_hdr_bytes = 240;
 /// ITR is 16 bits of 256 ns (SDM 13.4.18).
 inline constexpr std::uint32_t itr_max = 0xffff;
 inline constexpr std::uint32_t max_rx_usecs = itr_max * 256 / 1000;
-/// Bytes of one data descriptor, well inside the 16,288 of SDM 3.3.3.
-inline constexpr std::uint32_t tx_descriptor_bytes = 8192;
+/// Bytes of one data descriptor. SDM 3.3.3 allows 16,288; but when segmenting, the chip
+/// makes room in its FIFO for four segments a descriptor, and a longer one overruns it:
+/// the limit is then 4 x MSS (as in Linux's e1000 driver), and never over this.
+inline constexpr std::uint32_t tx_descriptor_bytes = 4096;
+/// Of the first descriptor of a packet in PCI-X mode: under 2,016 (erratum 10, as Linux's
+/// e1000 driver has it for all chips of the family).
+inline constexpr std::uint32_t tx_first_bytes_pcix = 2015;
 
 /// Bit of the 4,096-bit multicast table for an address, with RCTL.MO = 0, that
 /// is address bits 47:36 (SDM 13.5.1): word index in bits 11:5, bit in 4:0.
@@ -81,8 +100,15 @@ inline constexpr std::uint32_t tx_descriptor_bytes = 8192;
 
 class E1000 {
   public:
-    /// Resets the chip, reads its address and leaves it quiet. Throws Error.
-    E1000(RegisterIo& regs, DmaAllocator& dma, const Config& config = {});
+    /// Touches nothing. `io` is the chip's window of I/O ports (namespace io), or nullptr
+    /// where there is none; it is used from the thread that calls init() and the rest.
+    E1000(RegisterIo& regs, DmaAllocator& dma, const Config& config = {}, RegisterIo* io = nullptr);
+
+    /// Resets the chip, reads its address, takes its memory and leaves it quiet. Once,
+    /// before anything else. Throws Error.
+    void init();
+    /// MANC as init() found it.
+    [[nodiscard]] std::uint32_t found_manc() const { return found_manc_; }
 
     [[nodiscard]] const NetCapabilities& capabilities() const { return capabilities_; }
     void apply(const udrv_net_desired& desired);
@@ -114,23 +140,31 @@ class E1000 {
     /// What a packet asks of the chip, worked out before a descriptor is written.
     struct TxPlan {
         std::uint32_t bytes = 0;
-        std::uint32_t descriptors = 0; ///< upper bound, with the context
-        std::uint32_t command = 0;     ///< DCMD bits of all its data descriptors
-        std::uint8_t options = 0;      ///< POPTS
+        std::uint32_t limit = tx_descriptor_bytes; ///< bytes of a descriptor
+        std::uint32_t descriptors = 0;             ///< upper bound, with the context
+        std::uint32_t command = 0;                 ///< DCMD bits of all its data descriptors
+        std::uint8_t options = 0;                  ///< POPTS
         bool valid = false;
         bool needs_context = false;
+        bool needs_tail = false; ///< see write_tx_descriptors()
         TxDescriptor context{};
     };
 
     // e1000.cpp: reset and init
     void reset();
+    void write_reset();
+    void set_arp(bool on);
+    void allocate();
     void wait_until(const reg::R32& place, const char* name, std::uint32_t mask,
                     std::uint32_t value);
     [[nodiscard]] std::uint16_t eeprom_word(std::uint32_t index);
     [[nodiscard]] MacAddress read_mac();
     [[nodiscard]] std::uint32_t phy_access(std::uint32_t command);
-    void power_up_phy();
     void restart_autoneg();
+    [[nodiscard]] std::uint32_t phy_read(std::uint32_t number);
+    void phy_write(std::uint32_t number, std::uint32_t value);
+    [[nodiscard]] bool phy_set(std::uint32_t number, std::uint32_t mask, std::uint32_t wanted);
+    void set_up_phy();
     void start(const udrv_net_desired& desired);
     void start_receive(const udrv_net_desired& desired);
     void start_transmit();
@@ -142,6 +176,7 @@ class E1000 {
     void set_features(std::uint32_t features);
     void set_holdoff(std::uint32_t usecs);
     void collect_stats();
+    void flush_transmit();
     // e1000_rings.cpp
     void write_rx_descriptor(std::uint32_t index);
     void write_rx_tail();
@@ -151,11 +186,16 @@ class E1000 {
     [[nodiscard]] bool plan_offload(const udrv_net_tx& first, TxPlan& plan) const;
     [[nodiscard]] bool tx_packet(std::span<const udrv_net_tx> packet);
     void write_tx_descriptors(std::span<const udrv_net_tx> packet, const TxPlan& plan);
+    [[nodiscard]] bool transmit_pending() const;
     void cut_transmit();
 
     RegisterIo& regs_;
+    DmaAllocator& dma_;
     const Config config_;
+    RegisterIo* const io_;
     NetCapabilities capabilities_;
+    bool pcix_ = false;
+    std::uint32_t found_manc_ = 0;
 
     bool running_ = false;
     udrv_net_desired state_{}; ///< what the chip agrees with while it runs
@@ -189,6 +229,7 @@ class E1000 {
     bool context_loaded_ = false; ///< the chip holds the checksum context below
     std::uint16_t context_start_ = 0;
     std::uint16_t context_offset_ = 0;
+    bool after_tso_ = false; ///< no packet of one segment was sent since the last TSO
 
     static constexpr std::size_t nr_chip_stats = 17;
     static constexpr std::size_t nr_stats = nr_chip_stats + 3;

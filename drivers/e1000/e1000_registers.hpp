@@ -55,6 +55,7 @@ inline constexpr R32 rxcsum{0x5000}; // receive checksum control
 inline constexpr R32 mta{0x5200};    // multicast table, 128 words
 inline constexpr R32 ral{0x5400};    // receive address 0 to 15, low and high,
 inline constexpr R32 rah{0x5404};    //   ra_stride apart
+inline constexpr R32 manc{0x5820};   // management control
 
 // Statistics (SDM 13.7), cleared by reading.
 inline constexpr R32 crcerrs{0x4000};
@@ -76,6 +77,14 @@ inline constexpr R32 ruc{0x40a4};
 inline constexpr R32 roc{0x40ac};
 } // namespace reg
 
+/// The chip's window of I/O ports: any register by its offset (SDM 13.2.2, I/O-mapped
+/// internal registers). Both are accessed 32 bits at a time.
+namespace io {
+inline constexpr reg::R32 ioaddr{0};
+inline constexpr reg::R32 iodata{4};
+inline constexpr std::uint16_t nr_ports = 8; // of them
+} // namespace io
+
 inline constexpr std::uint32_t mta_words = 128;
 inline constexpr std::uint32_t ra_entries = 16;
 inline constexpr std::uint32_t ra_stride = 8; // bytes from one RAL to the next
@@ -83,7 +92,7 @@ inline constexpr std::uint32_t ra_stride = 8; // bytes from one RAL to the next
 namespace ctrl { // SDM 13.4.1
 inline constexpr std::uint32_t fd = 1u << 0;
 inline constexpr std::uint32_t lrst = 1u << 3; // link reset, fibre only
-inline constexpr std::uint32_t asde = 1u << 5; // take the speed that the PHY found
+inline constexpr std::uint32_t asde = 1u << 5; // the MAC measures the speed by itself
 inline constexpr std::uint32_t slu = 1u << 6;  // set link up
 inline constexpr std::uint32_t ilos = 1u << 7; // invert loss of signal
 inline constexpr std::uint32_t frcspd = 1u << 11;
@@ -100,7 +109,12 @@ inline constexpr std::uint32_t fd = 1u << 0;
 inline constexpr std::uint32_t lu = 1u << 1;
 inline constexpr unsigned speed_shift = 6; // 0: 10, 1: 100, 2 and 3: 1000 Mb/s
 inline constexpr std::uint32_t speed_mask = 3u << speed_shift;
+inline constexpr std::uint32_t pcix_mode = 1u << 13; // 82545EM and 82546; else reserved
 } // namespace status
+
+namespace manc {                                  // SDM 13, Management Control register
+inline constexpr std::uint32_t arp_en = 1u << 13; // the chip answers ARP requests
+} // namespace manc
 
 namespace eerd { // SDM 5.3.1
 inline constexpr std::uint32_t start = 1u << 0;
@@ -119,15 +133,55 @@ inline constexpr std::uint32_t e = 1u << 30; // error
 inline constexpr std::uint32_t data_mask = 0xffff;
 } // namespace mdic
 
-namespace pctrl { // the PHY's register 0, as IEEE 802.3 22.2.4.1 has it
-inline constexpr std::uint32_t number = 0;
+/// The internal PHY's registers, read and written through MDIC. 0 to 10 are those of
+/// IEEE 802.3 22.2.4, 16 and up the maker's own; the names are the SDM's (13, MII
+/// registers).
+namespace phy {
+inline constexpr std::uint32_t pctrl = 0;
+inline constexpr std::uint32_t pid = 2; // identifier, high half
+inline constexpr std::uint32_t ana = 4;
+inline constexpr std::uint32_t gcon = 9;
+inline constexpr std::uint32_t pscon = 16;
+inline constexpr std::uint32_t epscon = 20;
+inline constexpr std::uint32_t pid_marvell = 0x0141; // whose 16 and 20 are as below
+} // namespace phy
+
+namespace pctrl { // control, IEEE 802.3 22.2.4.1
 inline constexpr std::uint32_t restart_an = 1u << 9;
 inline constexpr std::uint32_t isolate = 1u << 10;
 inline constexpr std::uint32_t power_down = 1u << 11;
 inline constexpr std::uint32_t an_enable = 1u << 12;
 inline constexpr std::uint32_t loopback = 1u << 14;
+inline constexpr std::uint32_t reset = 1u << 15; // clears itself, within 0.5 s
 inline constexpr std::uint32_t off_the_wire = isolate | power_down | loopback;
 } // namespace pctrl
+
+namespace ana { // what is advertised, IEEE 802.3 28.2.4.1.3 and annex 28B
+/// 10 and 100 Mb/s, half and full duplex; selector 1 is 802.3. No pause: the MAC's
+/// flow control is off.
+inline constexpr std::uint32_t wanted = 1u | 0xfu << 5;
+inline constexpr std::uint32_t mask = 0x1fu | 0xfu << 5 | 3u << 10;
+} // namespace ana
+
+namespace gcon { // 1000BASE-T control, IEEE 802.3 40.5.1.1
+/// Full duplex only: the MAC has no half duplex at this speed (SDM 8.6).
+inline constexpr std::uint32_t wanted = 1u << 9;
+inline constexpr std::uint32_t mask = 3u << 8;
+} // namespace gcon
+
+namespace pscon { // PHY specific control
+/// Polarity is corrected, crossover is found, CRS follows transmission, which half
+/// duplex needs.
+inline constexpr std::uint32_t wanted = 3u << 5 | 1u << 11;
+inline constexpr std::uint32_t mask = 1u << 1 | 3u << 5 | 1u << 11;
+} // namespace pscon
+
+namespace epscon { // extended PHY specific control
+/// The clock towards the MAC is 25 MHz while there is no link; after one failed try
+/// at 1000 Mb/s over a bad cable it is 100 Mb/s.
+inline constexpr std::uint32_t wanted = 7u << 4 | 0u << 10 | 1u << 8;
+inline constexpr std::uint32_t mask = 7u << 4 | 3u << 10 | 3u << 8;
+} // namespace epscon
 
 namespace icr {                                  // SDM 13.4.17; the same bits in IMS and IMC
 inline constexpr std::uint32_t txdw = 1u << 0;   // a transmit descriptor was written back

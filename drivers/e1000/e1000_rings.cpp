@@ -22,13 +22,14 @@ constexpr std::uint32_t ipv4_checksum_offset = 10; // in the IP header
 constexpr std::uint32_t tcp_checksum_offset = 16;  // in the TCP header
 // Of a frame as it is handed over: with a VLAN tag perhaps, without the FCS.
 constexpr std::uint32_t tx_max_bytes = max_frame_bytes;
+constexpr std::uint32_t tail_bytes = 4;            // see write_tx_descriptors()
 
 std::uint8_t load_status(std::uint8_t& status) {
     return std::atomic_ref<std::uint8_t>(status).load(std::memory_order_acquire);
 }
 
-constexpr std::uint32_t pieces(std::uint32_t len_bytes) {
-    return (len_bytes + tx_descriptor_bytes - 1) / tx_descriptor_bytes;
+constexpr std::uint32_t pieces(std::uint32_t len_bytes, std::uint32_t limit) {
+    return (len_bytes + limit - 1) / limit;
 }
 
 /// Segments of the first packet, with its last; 0 if that is missing.
@@ -189,12 +190,19 @@ E1000::TxPlan E1000::plan(std::span<const udrv_net_tx> packet) const {
     // (SDM 3.3.7.1), so all have it; VLE and the tag likewise. IDE: the
     // completion interrupt may wait for TIDV.
     plan.command = tx_command::dext | tx_command::dtyp_data | tx_command::ifcs | tx_command::ide;
+    const bool tso = (first.flags & UDRV_NET_TX_TSO4) != 0;
+    if (tso && first.gso_size != 0) {
+        plan.limit = std::min(4 * std::uint32_t{first.gso_size}, tx_descriptor_bytes);
+    }
+    plan.needs_tail = tso || after_tso_;
+    plan.descriptors += plan.needs_tail ? 1 : 0;
+    plan.descriptors += pcix_ ? 1 : 0; // the first may be a short one
     for (const udrv_net_tx& segment : packet) {
         if (segment.len_bytes == 0 || segment.len_bytes > tx_command::length_mask - plan.bytes) {
             return plan;
         }
         plan.bytes += segment.len_bytes;
-        plan.descriptors += pieces(segment.len_bytes);
+        plan.descriptors += pieces(segment.len_bytes, plan.limit);
     }
     if ((first.flags & UDRV_NET_TX_VLAN) != 0) {
         if ((ctrl_ & ctrl::vme) == 0) {
@@ -249,12 +257,15 @@ bool E1000::plan_offload(const udrv_net_tx& first, TxPlan& plan) const {
         plan.context.special = first.gso_size;                    // MSS
         plan.options |= tx_options::ixsm;
         plan.command |= tx_command::tse;
-        plan.descriptors++; // the tail, see write_tx_descriptors()
     }
     plan.descriptors += plan.needs_context ? 1 : 0;
     return true;
 }
 
+/// Chips of the family write the last descriptor of a TSO packet back before its data is
+/// fetched, and that of the packet of one segment that comes next (so Linux's e1000
+/// driver). The memory would be given back, and could be written over, too early. With a
+/// tail of four bytes as a descriptor of its own, the rest has been fetched by then.
 void E1000::write_tx_descriptors(std::span<const udrv_net_tx> packet, const TxPlan& plan) {
     const bool tso = (plan.command & tx_command::tse) != 0;
     if (plan.needs_context) {
@@ -264,18 +275,20 @@ void E1000::write_tx_descriptors(std::span<const udrv_net_tx> packet, const TxPl
         context_start_ = packet.front().csum_start;
         context_offset_ = packet.front().csum_offset;
     }
+    bool first = true;
     for (const udrv_net_tx& segment : packet) {
         std::uint64_t address = segment.dma_addr;
         std::uint32_t left = segment.len_bytes;
         while (left != 0) {
-            std::uint32_t bytes = std::min(left, tx_descriptor_bytes);
+            std::uint32_t bytes = std::min(left, plan.limit);
             const bool last_segment = &segment == &packet.back();
-            if (tso && last_segment && bytes == left && bytes > 8) {
-                // Some chips of the family write a TSO packet's last descriptor
-                // back before its data is fetched. With a tail of four bytes
-                // the rest has been by then.
-                bytes -= 4;
+            if (plan.needs_tail && last_segment && bytes == left && bytes > 2 * tail_bytes) {
+                bytes -= tail_bytes;
             }
+            if (pcix_ && first) {
+                bytes = std::min(bytes, tx_first_bytes_pcix);
+            }
+            first = false;
             left -= bytes;
             std::uint32_t command = plan.command | bytes;
             if (last_segment && left == 0) {
@@ -290,6 +303,7 @@ void E1000::write_tx_descriptors(std::span<const udrv_net_tx> packet, const TxPl
             address += bytes;
         }
     }
+    after_tso_ = tso || (after_tso_ && packet.size() > 1);
 }
 
 std::size_t E1000::tx_return(std::span<udrv_net_completion> completion) {
@@ -308,6 +322,15 @@ std::size_t E1000::tx_return(std::span<udrv_net_completion> completion) {
         tx_packet_consumer_++;
     }
     return written;
+}
+
+/// Each packet's last descriptor is reported, so the newest one tells of all.
+bool E1000::transmit_pending() const {
+    if (tx_consumer_ == tx_producer_) {
+        return false;
+    }
+    TxDescriptor& newest = tx_ring_[(tx_producer_ - 1) & tx_mask_];
+    return (load_status(newest.status) & tx_status::dd) == 0;
 }
 
 /// After a reset nothing is fetched any more: what was sent is sent, the rest is

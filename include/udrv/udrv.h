@@ -30,7 +30,7 @@
 #define UDRV_MAX_DMA_REGIONS	65536	/* pinned regions of one session */
 #define UDRV_MAX_DMA_BATCH	1024	/* regions in one exchange */
 #define UDRV_NR_BARS		6
-#define UDRV_MAX_STOP_WRITES	4	/* of one session */
+#define UDRV_MAX_STOP_WRITES	8	/* of one session */
 
 /* ---- Device information -------------------------------------------------- */
 

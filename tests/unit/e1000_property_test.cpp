@@ -17,7 +17,7 @@ class Loop {
   public:
     Loop(const e1000::Config& config, std::uint32_t seed) : rig_(config), random_(seed) {
         rig_.chip.loopback = true;
-        rig_.chip.transmit_at_once = false;
+        rig_.runs = false;
         fill_ = rig_.buffers(config.rx_depth, 0);
         for (const auto& buffer : fill_) {
             free_.push_back(buffer.id);

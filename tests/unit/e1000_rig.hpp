@@ -12,6 +12,7 @@
 #include <numeric>
 #include <optional>
 #include <set>
+#include <span>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -59,13 +60,24 @@ inline Bytes frame_of(std::size_t len_bytes, std::uint32_t seed) {
     return frame;
 }
 
+/// An 82545EM, for a rig in PCI-X mode.
+inline e1000::Config on_pcix(e1000::Config config = quick()) {
+    config.model = e1000::Model::i82545em;
+    return config;
+}
+
 struct Rig {
-    explicit Rig(const e1000::Config& with = quick()) : config(with), driver(chip, memory, with) {}
+    explicit Rig(const e1000::Config& with = quick(), bool pcix = false)
+        : config(with), memory(pcix ? FakeMemory::high : FakeMemory::low), chip(memory, pcix),
+          driver(chip, memory, with, &chip.io()) {
+        driver.init();
+    }
 
     e1000::Config config;
     FakeMemory memory;
-    FakeE1000 chip{memory};
+    FakeE1000 chip;
     e1000::E1000 driver;
+    bool runs = true; ///< the chip works on what it has after each send(); else on run_transmit()
 
     /// Memory with these contents; its address for the device.
     std::uint64_t hold(const Bytes& bytes) {
@@ -107,8 +119,15 @@ struct Rig {
         return done;
     }
 
-    std::size_t send(const udrv_net_tx& one) { return driver.tx_provide({&one, 1}); }
-    std::size_t send(const std::vector<udrv_net_tx>& many) { return driver.tx_provide(many); }
+    std::size_t send(std::span<const udrv_net_tx> many) {
+        const std::size_t taken = driver.tx_provide(many);
+        if (runs) {
+            chip.run_transmit();
+        }
+        return taken;
+    }
+    std::size_t send(const udrv_net_tx& one) { return send({&one, 1}); }
+    std::size_t send(const std::vector<udrv_net_tx>& many) { return send(std::span(many)); }
 
     /// Bytes of descriptor i of the ring whose base is at `base_low`.
     std::array<std::uint8_t, 16> descriptor(std::uint32_t base_low, std::uint32_t i) {

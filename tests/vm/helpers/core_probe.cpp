@@ -17,6 +17,7 @@
 #include <cstring>
 #include <fstream>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -624,8 +625,11 @@ int stopped(const PciAddress& address) {
             {0, status, 4, 0, 1, 0}, // waits until it has computed
             {0, liveness, 4, 0x12345678, 0, 0},
         }};
+        for (unsigned n = static_cast<unsigned>(writes.size()); n < UDRV_MAX_STOP_WRITES; ++n) {
+            device.stop_by(std::span(writes).first(1));
+        }
         device.stop_by(writes);
-        check_errno("a fifth", add(device, writes[0]), ENOSPC);
+        check_errno("one too many", add(device, writes[0]), ENOSPC);
         BarMapping regs = device.map_bar(0);
         regs.write32(liveness, 77);
         check_eq("nothing is written before the end", regs.read32(liveness), ~77U);

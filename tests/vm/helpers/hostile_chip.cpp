@@ -78,9 +78,10 @@ std::vector<Target> targets(const Layout& layout, std::uint32_t theme) {
 /// Exits with 0 (time is up) or 3 (the kernel ended the session).
 int session(const udrv::PciAddress& address, std::uint32_t theme, Random& random) {
     udrv::Device device(address);
-    device.dma_bits(64);
+    device.dma_bits(32);
     udrv::BarMapping regs = device.map_bar(0);
     udrv::e1000::E1000 chip(regs, device);
+    chip.init();
     device.bus_master(true);
     udrv::NetPort port(device, chip.capabilities(), {});
     const udrv::IrqFile irq = device.open_irq(0);
