@@ -349,7 +349,7 @@ void E1000::set_up_phy() {
 
 /// The link goes down and comes back with what both ends agree on now.
 void E1000::restart_autoneg() {
-    phy_write(pctrl::number, phy_read(pctrl::number) | pctrl::an_enable | pctrl::restart_an);
+    phy_write(phy::pctrl, phy_read(phy::pctrl) | pctrl::an_enable | pctrl::restart_an);
 }
 
 /// From quiet to running: SDM 14.3 (general), 14.4 (receive), 14.5 (transmit),

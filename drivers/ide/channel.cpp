@@ -139,7 +139,7 @@ std::uint32_t Channel::prepare(const Unit& unit, const udrv_blk_request& request
 
 /// Gives the channel its next command, if it is free.
 void Channel::start_next() {
-    while (state_ == State::running && active_ == nobody) {
+    while (state_ == State::running && active_ == nobody && !hold_) {
         const unsigned number = units_[turn_].queue.empty() ? turn_ ^ 1 : turn_;
         Unit& unit = units_[number];
         if (unit.queue.empty()) {

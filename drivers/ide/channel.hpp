@@ -16,10 +16,11 @@
 #include <string>
 #include <vector>
 
-#include "libudrv/blk/blk_chip.hpp"
 #include "drivers/ata/ata_commands.hpp"
 #include "drivers/ide/ide_command.hpp"
 #include "drivers/ide/ide_registers.hpp"
+#include "drivers/ide/piix_timing.hpp"
+#include "libudrv/blk/blk_chip.hpp"
 #include "libudrv/device/dma.hpp"
 #include "libudrv/device/registers.hpp"
 
@@ -29,6 +30,7 @@ inline constexpr unsigned drives_a_channel = 2;
 inline constexpr std::uint32_t max_depth = 32;
 
 struct Config {
+    Controller controller = Controller::piix3;
     std::uint32_t depth = 4; ///< requests that a drive holds, 1 to max_depth
     /// For a command to end, from the first tick() after its issue.
     std::chrono::milliseconds command_timeout{5'000};
@@ -37,6 +39,12 @@ struct Config {
     /// From a reset until a drive takes commands. The standard's 31 s (ATA, Software
     /// reset protocol) are for platters that stand still; these turn.
     std::chrono::milliseconds reset_timeout{10'000};
+    /// A drive that did not come back is looked for again after the first of these, each
+    /// time after twice as long, up to the second. That costs the other drive of the
+    /// channel a reset and at most `revive_wait`.
+    std::chrono::milliseconds revive_first{5'000};
+    std::chrono::milliseconds revive_last{60'000};
+    std::chrono::milliseconds revive_wait{1'000};
 };
 
 /// Windows of registers; they outlive the channel.
@@ -44,6 +52,7 @@ struct ChannelPorts {
     RegisterIo& command_block; ///< 8 ports
     RegisterIo& control_block; ///< 1 port: 3F6h or 376h is its offset 0
     RegisterIo& bus_master;    ///< 8 ports
+    RegisterIo& timing;        ///< the controller's configuration space; at set-up only
 };
 
 /// What happened, for people and tests.
@@ -93,6 +102,7 @@ class Channel {
         failed,       ///< to be reset
         holding,      ///< SRST is 1
         waiting,      ///< for drive unit_ to be ready
+        identifying,  ///< lost drive unit_ was asked who it is
         setting_mode, ///< drive unit_ was told its transfer mode again
         stopped
     };
@@ -121,7 +131,8 @@ class Channel {
         udrv_blk_disk disk{};
         std::uint32_t disk_index = 0;
         bool present = false;
-        bool lost = false; ///< did not come back from a reset
+        bool lost = false; ///< did not come back from a reset: its requests fail
+        std::array<std::uint16_t, ata::identify_words> words{}; ///< IDENTIFY, at set-up
         Ring<Pending, max_depth> queue;
     };
 
@@ -130,6 +141,11 @@ class Channel {
     [[nodiscard]] std::uint8_t wait_not_busy(std::chrono::milliseconds timeout);
     [[nodiscard]] Found probe(unsigned number, std::string& note);
     [[nodiscard]] std::string identify(unsigned number);
+    [[nodiscard]] std::string read_identity(unsigned number, Unit& unit);
+    [[nodiscard]] std::string spin_up(unsigned number, Unit& unit);
+    [[nodiscard]] std::uint8_t run_polled(unsigned number, const Taskfile& task,
+                                          std::chrono::milliseconds timeout);
+    [[nodiscard]] std::string set_mode(unsigned number, const ata::Identity& identity);
     void allocate(DmaAllocator& dma);
     // channel.cpp
     [[nodiscard]] std::uint8_t alternate_status();
@@ -148,9 +164,11 @@ class Channel {
     void give_up();
     [[nodiscard]] bool step(BlkClock::time_point now);
     [[nodiscard]] bool wait_ready(BlkClock::time_point now);
+    [[nodiscard]] bool wait_identity(BlkClock::time_point now);
     [[nodiscard]] bool wait_mode(BlkClock::time_point now);
-    void next_unit(BlkClock::time_point now);
-    void resume();
+    void start_mode(BlkClock::time_point now);
+    void start_unit(unsigned number, BlkClock::time_point now);
+    void resume(BlkClock::time_point now);
 
     const ChannelPorts ports_;
     const unsigned number_;
@@ -174,6 +192,9 @@ class Channel {
     BlkClock::time_point deadline_; ///< of the command, or of a step of recovery
     BlkClock::time_point wake_;     ///< recovery: nothing to do before this
     unsigned unit_ = 0;             ///< recovery: drive it is at
+    bool hold_ = false;             ///< no new command: a lost drive is to be looked for
+    BlkClock::time_point revive_at_ = BlkClock::time_point::max();
+    std::chrono::milliseconds revive_interval_{0};
     ChannelCounters counters_;
 };
 

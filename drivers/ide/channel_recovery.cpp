@@ -3,7 +3,13 @@
 // Commands that do not end, and the way back: stop the bus master, reset both drives,
 // wait for each, tell it its transfer mode, and go on. Every wait is a step of tick().
 // The interrupted request is tried once more; what has not started just waits.
+//
+// A drive that does not come back is lost: its requests fail at once, so that the channel
+// can serve the other. From time to time the same way is gone once more to look for it.
+// If it then says that it is the drive it was, it is served again.
 #include "drivers/ide/channel.hpp"
+
+#include <algorithm>
 
 namespace udrv::ide {
 
@@ -30,9 +36,16 @@ bool is_ready(std::uint8_t status) {
 
 BlkClock::time_point Channel::tick(BlkClock::time_point now) {
     if (state_ == State::running) {
+        hold_ = now >= revive_at_;
+        if (hold_ && active_ == nobody) {
+            state_ = State::failed;
+            wake_ = BlkClock::time_point::min();
+        }
+    }
+    if (state_ == State::running) {
         const BlkClock::time_point next = watch(now);
         if (state_ == State::running) {
-            return next;
+            return hold_ ? next : std::min(next, revive_at_);
         }
     }
     while (state_ != State::running && state_ != State::stopped) {
@@ -40,7 +53,7 @@ BlkClock::time_point Channel::tick(BlkClock::time_point now) {
             return wake_;
         }
     }
-    return state_ == State::running ? watch(now) : never;
+    return state_ == State::running ? std::min(watch(now), revive_at_) : never;
 }
 
 /// The time limit of the command under way. It runs from the first look at it, so that
@@ -92,12 +105,12 @@ bool Channel::step(BlkClock::time_point now) {
         control(device_control::nien);
         selected_ = nobody;
         wake_ = now + srst_settle;
-        unit_ = 0;
-        deadline_ = now + config_.reset_timeout;
-        state_ = State::waiting;
+        start_unit(0, now);
         return false;
     case State::waiting:
         return wait_ready(now);
+    case State::identifying:
+        return wait_identity(now);
     case State::setting_mode:
         return wait_mode(now);
     case State::running:
@@ -109,62 +122,107 @@ bool Channel::step(BlkClock::time_point now) {
 
 bool Channel::wait_ready(BlkClock::time_point now) {
     if (unit_ == drives_a_channel) {
-        resume();
+        resume(now);
         return true;
     }
     Unit& unit = units_[unit_];
-    if (!unit.present || unit.lost) {
-        next_unit(now);
+    if (!unit.present) {
+        start_unit(unit_ + 1, now);
         return true;
     }
     cb::device.write(ports_.command_block, unit.drive.device);
     settle_400ns();
     if (is_ready(alternate_status())) {
-        // The reset may have brought back the drive's default (ATA, SET FEATURES), while
-        // the controller's timing is still that of the mode before.
-        write_taskfile(encode_transfer_mode(unit.drive));
-        deadline_ = now + config_.command_timeout;
-        wake_ = now + poll_interval;
-        state_ = State::setting_mode;
+        if (unit.lost) {
+            Taskfile task;
+            task.command = ata::cmd::identify_device;
+            write_taskfile(task);
+            deadline_ = now + config_.command_timeout;
+            wake_ = now + poll_interval;
+            state_ = State::identifying;
+        } else {
+            start_mode(now);
+        }
         return false;
     }
     if (now >= deadline_) {
         unit.lost = true;
-        next_unit(now);
+        start_unit(unit_ + 1, now);
         return true;
     }
     wake_ = now + poll_interval;
     return false;
 }
 
-/// A drive that refuses its old mode is given work all the same: a mode that does not
-/// fit shows as CRC errors or timeouts, never as wrong data taken for right.
-bool Channel::wait_mode(BlkClock::time_point now) {
+/// Another drive in its place is not served: its data are not those that the kernel and
+/// its filesystems know.
+bool Channel::wait_identity(BlkClock::time_point now) {
     const std::uint8_t status = alternate_status();
-    if (!is_ready(status)) {
-        if (now < deadline_) {
-            wake_ = now + poll_interval;
+    if (!is_ready(status) && now < deadline_) {
+        wake_ = now + poll_interval;
+        return false;
+    }
+    constexpr std::uint8_t bad = ata::status::err | ata::status::df;
+    if (is_ready(status) && (status & ata::status::drq) != 0 && (status & bad) == 0) {
+        std::array<std::uint16_t, ata::identify_words> words{};
+        for (auto& word : words) {
+            word = cb::data.read(ports_.command_block);
+        }
+        (void)cb::status.read(ports_.command_block);
+        if (ata::same_disk(words, units_[unit_].words)) {
+            start_mode(now);
             return false;
         }
-        units_[unit_].lost = true;
     }
-    next_unit(now);
-    state_ = State::waiting;
+    start_unit(unit_ + 1, now);
     return true;
 }
 
-void Channel::next_unit(BlkClock::time_point now) {
-    unit_++;
-    deadline_ = now + config_.reset_timeout;
+/// The reset may have brought back the drive's default (ATA, SET FEATURES), while the
+/// controller's timing is that of the mode before. It stays so: set-up saw the drive take
+/// this mode, and configuration space is out of reach by now.
+void Channel::start_mode(BlkClock::time_point now) {
+    write_taskfile(encode_transfer_mode(units_[unit_].drive));
+    deadline_ = now + config_.command_timeout;
+    wake_ = now + poll_interval;
+    state_ = State::setting_mode;
+}
+
+/// A drive that does not take its mode gets no work: with the two ends in different modes
+/// no command would end.
+bool Channel::wait_mode(BlkClock::time_point now) {
+    const std::uint8_t status = alternate_status();
+    if (!is_ready(status) && now < deadline_) {
+        wake_ = now + poll_interval;
+        return false;
+    }
+    units_[unit_].lost = !is_ready(status) || (status & ata::status::err) != 0;
+    start_unit(unit_ + 1, now);
+    return true;
+}
+
+void Channel::start_unit(unsigned number, BlkClock::time_point now) {
+    unit_ = number;
+    const bool lost = number < drives_a_channel && units_[number].lost;
+    deadline_ = now + (lost ? config_.revive_wait : config_.reset_timeout);
+    state_ = State::waiting;
 }
 
 /// Back to work. Requests of a lost drive fail, the others' are as if nothing had been.
-void Channel::resume() {
+void Channel::resume(BlkClock::time_point now) {
     (void)cb::status.read(ports_.command_block); // lowers INTRQ of the last SET FEATURES
     clear_interrupt(bus_master::bmidesta.read(ports_.bus_master));
     const bool anybody =
         (units_[0].present && !units_[0].lost) || (units_[1].present && !units_[1].lost);
     control(anybody ? 0 : device_control::nien);
+    revive_at_ = never;
+    revive_interval_ = std::clamp(2 * revive_interval_, config_.revive_first, config_.revive_last);
+    if (units_[0].lost || units_[1].lost) {
+        revive_at_ = now + revive_interval_;
+    } else {
+        revive_interval_ = std::chrono::milliseconds{0};
+    }
+    hold_ = false;
     const unsigned interrupted = active_;
     active_ = nobody;
     state_ = State::running;

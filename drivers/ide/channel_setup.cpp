@@ -4,6 +4,7 @@
 // INTRQ switched off.
 #include "drivers/ide/channel.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cassert>
 #include <cerrno>
@@ -37,6 +38,9 @@ const char* drive_name(unsigned number) {
 std::uint8_t device_of(unsigned number) {
     return device::obsolete_ones | (number != 0 ? ata::device_slave : 0);
 }
+
+/// For platters to get going (ATA, Power-up in standby).
+constexpr auto spin_up_timeout = 30s;
 
 bool is_busy(std::uint8_t status) {
     return (status & ata::status::bsy) != 0;
@@ -138,16 +142,24 @@ Channel::Found Channel::probe(unsigned number, std::string& note) {
     return found == signature::ata && status != 0 ? Found::ata : Found::nothing;
 }
 
-/// Returns why the drive is not used; empty if it is.
-std::string Channel::identify(unsigned number) {
-    RegisterIo& io = ports_.command_block;
-    Taskfile task;
-    task.command = ata::cmd::identify_device;
-    cb::device.write(io, device_of(number));
+/// A command without data, or up to its first data. Returns the last STATUS, with BSY if
+/// the time is over.
+std::uint8_t Channel::run_polled(unsigned number, const Taskfile& task,
+                                 std::chrono::milliseconds timeout) {
+    cb::device.write(ports_.command_block, device_of(number));
     settle_400ns();
     write_taskfile(task);
     settle_400ns();
-    const std::uint8_t status = wait_not_busy(config_.command_timeout);
+    return wait_not_busy(timeout);
+}
+
+/// Returns what is wrong; empty: unit.words hold it, or (all of them 0) nobody is there.
+std::string Channel::read_identity(unsigned number, Unit& unit) {
+    RegisterIo& io = ports_.command_block;
+    Taskfile task;
+    task.command = ata::cmd::identify_device;
+    unit.words = {};
+    const std::uint8_t status = run_polled(number, task, config_.command_timeout);
     if (is_busy(status)) {
         return fmt::format("no answer to IDENTIFY DEVICE within {} ms (STATUS is still {:#04x}); "
                            "not used",
@@ -160,13 +172,49 @@ std::string Channel::identify(unsigned number) {
         return fmt::format("refuses IDENTIFY DEVICE (STATUS is {:#04x}, ERROR {:#04x}); not used",
                            status, cb::error.read(io));
     }
-    std::array<std::uint16_t, ata::identify_words> words{};
-    for (auto& word : words) {
+    for (auto& word : unit.words) {
         word = cb::data.read(io);
     }
     (void)cb::status.read(io); // lowers INTRQ
+    return {};
+}
 
-    const ata::IdentifyResult result = ata::parse_identify(words);
+/// A drive that powered up in standby waits to be told, and knows its capacity after that.
+/// One that spins up by itself may refuse: then its data are read again all the same.
+std::string Channel::spin_up(unsigned number, Unit& unit) {
+    Taskfile task;
+    task.command = ata::cmd::set_features;
+    task.has_features = true;
+    task.features = ata::feature_spin_up;
+    const std::uint8_t status = run_polled(number, task, spin_up_timeout);
+    (void)cb::status.read(ports_.command_block); // lowers INTRQ
+    if (is_busy(status)) {
+        return fmt::format("not used, it is in standby and does not spin up within {} s (STATUS is "
+                           "still {:#04x})",
+                           spin_up_timeout.count(), status);
+    }
+    return read_identity(number, unit);
+}
+
+/// Returns why the drive is not used; empty if it is, or if there is none.
+std::string Channel::identify(unsigned number) {
+    Unit& unit = units_[number];
+    std::string error = read_identity(number, unit);
+    if (!error.empty()) {
+        return error;
+    }
+    if (ata::standby(unit.words) != ata::Standby::no) {
+        error = spin_up(number, unit);
+        if (!error.empty()) {
+            return error;
+        }
+    }
+    const bool nobody = std::all_of(unit.words.begin(), unit.words.end(),
+                                    [](std::uint16_t word) { return word == 0; });
+    if (nobody && alternate_status() == 0) {
+        return {};
+    }
+    const ata::IdentifyResult result = ata::parse_identify(unit.words);
     if (!result.error.empty()) {
         return fmt::format("not used, {}", result.error);
     }
@@ -174,21 +222,40 @@ std::string Channel::identify(unsigned number) {
     if (!identity.dma) {
         return "not used, it does not support DMA (IDENTIFY word 49 bit 8 is 0)";
     }
-    Unit& unit = units_[number];
     unit.drive = drive_of(identity, number);
-    if (identity.udma_selected == 0 && identity.mwdma_selected == 0) {
-        write_taskfile(encode_transfer_mode(unit.drive));
-        settle_400ns();
-        const std::uint8_t answer = wait_not_busy(config_.command_timeout);
-        (void)cb::status.read(io);
-        if (is_busy(answer) || (answer & ata::status::err) != 0) {
-            return fmt::format(
-                "not used, it does not take multiword DMA mode 0 (STATUS is {:#04x})", answer);
-        }
+    error = set_mode(number, identity);
+    if (!error.empty()) {
+        return error;
     }
     unit.disk = disk_of(identity, number_ * drives_a_channel + number, config_.depth);
     unit.present = true;
     return {};
+}
+
+/// Both ends: the drive by SET FEATURES, then the controller by its timing registers. No
+/// transfer is under way in between. What firmware or a predecessor left is not relied
+/// on, as the reset may have changed the drive's end. A refused mode is followed by the
+/// next slower one. Returns what is wrong.
+std::string Channel::set_mode(unsigned number, const ata::Identity& identity) {
+    Drive& drive = units_[number].drive;
+    std::uint8_t answer = 0;
+    drive.transfer_mode = choose_mode(identity, config_.controller);
+    while (drive.transfer_mode != no_mode) {
+        answer = run_polled(number, encode_transfer_mode(drive), config_.command_timeout);
+        (void)cb::status.read(ports_.command_block);
+        if (is_busy(answer)) {
+            break;
+        }
+        if ((answer & ata::status::err) == 0) {
+            if (!set_timing(ports_.timing, config_.controller, number_, number,
+                            drive.transfer_mode)) {
+                return "not used, the controller does not keep the timing of its transfer mode";
+            }
+            return {};
+        }
+        drive.transfer_mode = choose_mode(identity, config_.controller, drive.transfer_mode);
+    }
+    return fmt::format("not used, it takes no DMA transfer mode (STATUS is {:#04x})", answer);
 }
 
 /// One page for what the controller reads: so neither table nor payload crosses 64 KiB

@@ -11,12 +11,12 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
-#include "libudrv/blk/blk_serve.hpp"
 #include "drivers/ide/ide.hpp"
-#include "libudrv/process/driver.hpp"
-#include "libudrv/error.hpp"
-#include "libudrv/process/memory_lock.hpp"
+#include "libudrv/blk/blk_serve.hpp"
 #include "libudrv/device/port_io.hpp"
+#include "libudrv/error.hpp"
+#include "libudrv/process/driver.hpp"
+#include "libudrv/process/memory_lock.hpp"
 
 namespace udrv::ide {
 
@@ -28,9 +28,38 @@ constexpr unsigned bus_master_bar = 4;
 /// its ports in BARs 0 to 3 and INTx. The PIIX has no such mode.
 constexpr std::uint32_t native_channels = 1u << 0 | 1u << 2;
 
+constexpr std::uint16_t device_piix4 = 0x7111;
+
 constexpr PciId ids[] = {
-    {0x8086, 0x7010}, // 82371SB (PIIX3)
-    {0x8086, 0x7111}, // 82371AB (PIIX4)
+    {0x8086, 0x7010},       // 82371SB (PIIX3)
+    {0x8086, device_piix4}, // 82371AB (PIIX4)
+};
+
+/// Configuration space as registers; the timing is accessed by bytes.
+class ConfigSpace final : public RegisterIo {
+  public:
+    explicit ConfigSpace(Device& device) : device_(device) {}
+    [[nodiscard]] std::uint8_t read8(std::uint32_t offset) override {
+        return static_cast<std::uint8_t>(device_.config_read(offset, 1));
+    }
+    [[nodiscard]] std::uint16_t read16(std::uint32_t offset) override {
+        return static_cast<std::uint16_t>(device_.config_read(offset, 2));
+    }
+    [[nodiscard]] std::uint32_t read32(std::uint32_t offset) override {
+        return device_.config_read(offset, 4);
+    }
+    void write8(std::uint32_t offset, std::uint8_t value) override {
+        device_.config_write(offset, 1, value);
+    }
+    void write16(std::uint32_t offset, std::uint16_t value) override {
+        device_.config_write(offset, 2, value);
+    }
+    void write32(std::uint32_t offset, std::uint32_t value) override {
+        device_.config_write(offset, 4, value);
+    }
+
+  private:
+    Device& device_;
 };
 
 /// SSBM off (PIIX4 5.2.1), on both channels.
@@ -44,7 +73,9 @@ struct Windows {
     Windows(const LegacyPorts& legacy, std::uint16_t bus_master_port)
         : command_block(legacy.command_block, 8), control_block(legacy.control_block, 1),
           bus_master(bus_master_port, bus_master::stride) {}
-    [[nodiscard]] ChannelPorts ports() { return {command_block, control_block, bus_master}; }
+    [[nodiscard]] ChannelPorts ports(RegisterIo& timing) {
+        return {command_block, control_block, bus_master, timing};
+    }
 
     DirectPortIo command_block;
     DirectPortIo control_block;
@@ -81,8 +112,13 @@ int run(DriverContext& context) {
     Windows secondary(legacy_ports[1], static_cast<std::uint16_t>(first + bus_master::stride));
     device.dma_bits(32); // a descriptor has 32 bits of address
     device.stop_by(end_of_transfers);
-    Ide chip({primary.ports(), secondary.ports()}, device); // resets both channels,
-    device.bus_master(true);                                // so that this is safe
+    ConfigSpace timing(device);
+    Config config;
+    config.controller =
+        device.info().device == device_piix4 ? Controller::piix4 : Controller::piix3;
+    // Resets both channels, so that bus mastering is safe.
+    Ide chip({primary.ports(timing), secondary.ports(timing)}, device, config);
+    device.bus_master(true);
     for (const std::string& note : chip.notes()) {
         spdlog::warn("{}: {}", device.address().str(), note);
     }

@@ -15,8 +15,8 @@
 #include <string>
 #include <vector>
 
-#include "libudrv/blk/blk_chip.hpp"
 #include "drivers/ide/channel.hpp"
+#include "libudrv/blk/blk_chip.hpp"
 #include "libudrv/device/dma.hpp"
 
 namespace udrv::ide {

@@ -2,7 +2,6 @@
 #include "drivers/ide/ide_command.hpp"
 
 #include <algorithm>
-#include <bit>
 
 #include "drivers/ata/ata_commands.hpp"
 
@@ -18,10 +17,6 @@ constexpr std::uint64_t capacity_28 = ata::end_of_lba28 - 1;
 /// 1 MiB. A command can carry far more, but 128 descriptors of single pages are
 /// 512 KiB, and one long command keeps the other drive waiting.
 constexpr std::uint32_t max_sectors_48 = 2048;
-
-std::uint8_t mode_number(std::uint8_t selected) {
-    return static_cast<std::uint8_t>(std::bit_width(selected) - 1);
-}
 
 std::uint32_t encode_transfer(const udrv_blk_request& request, const Drive& drive,
                               std::uint64_t lba, std::uint64_t blocks, Command& command) {
@@ -75,14 +70,6 @@ Drive drive_of(const ata::Identity& identity, unsigned number) {
     drive.device = device::obsolete_ones | ata::device_lba;
     if (number != 0) {
         drive.device |= ata::device_slave;
-    }
-    // Firmware set the mode together with the controller's timing, so keep it. Without
-    // one the timing is the slowest ("compatible"), which mode 0 fits.
-    drive.transfer_mode = set_features::mwdma;
-    if (identity.udma_selected != 0) {
-        drive.transfer_mode = set_features::udma | mode_number(identity.udma_selected);
-    } else if (identity.mwdma_selected != 0) {
-        drive.transfer_mode = set_features::mwdma | mode_number(identity.mwdma_selected);
     }
     drive.lba48 = identity.lba48;
     drive.flush_ext = identity.flush_ext;

@@ -7,9 +7,9 @@
 #include <cstdint>
 #include <span>
 
-#include <udrv/blk.h>
 #include "drivers/ata/identify.hpp"
 #include "drivers/ide/ide_registers.hpp"
+#include <udrv/blk.h>
 
 namespace udrv::ide {
 
@@ -51,6 +51,7 @@ struct Drive {
     std::uint64_t nr_sectors = 0;    ///< in units of 512 bytes
 };
 
+/// Its transfer_mode is still to be chosen.
 [[nodiscard]] Drive drive_of(const ata::Identity& identity, unsigned number);
 
 /// What the channel says of such a drive; `unit` is channel * 2 + drive.

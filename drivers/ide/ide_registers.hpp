@@ -50,6 +50,25 @@ inline constexpr R32 bmidtp{4};            // descriptor table pointer, PIIX4 5.
 inline constexpr std::uint32_t stride = 8; // bytes from one channel to the next
 } // namespace bus_master
 
+/// Configuration space: how the controller times the cycles to each drive. (PIIX4 4.1.)
+namespace config {
+inline constexpr R8 idetim{0x40};                 // a channel's two drives: idetim::*
+inline constexpr R8 idetim_high{0x41};            // its upper byte
+inline constexpr std::uint32_t idetim_stride = 2; // bytes from one channel to the next
+inline constexpr R8 sidetim{0x44};                // clocks of the second drives
+inline constexpr R8 udmactl{0x48};                // PIIX4: Ultra DMA on, a bit a drive
+inline constexpr R8 udmatim{0x4a};                // PIIX4: cycle time, a byte a channel
+} // namespace config
+
+namespace idetim {                                        // lower byte, << 4 for drive 1
+inline constexpr std::uint8_t time = 1u << 0;             // fast timing
+inline constexpr std::uint8_t ie = 1u << 1;               // IORDY is looked at
+inline constexpr std::uint8_t dte = 1u << 3;              // fast timing for DMA only
+inline constexpr std::uint8_t drive_mask = 0xf;           // these, and prefetch
+inline constexpr std::uint8_t clocks_mask = 3u << 4 | 3u; // upper byte: ISP, RTC
+inline constexpr std::uint8_t sitre = 1u << 6;            // upper byte: SIDETIM is used
+} // namespace idetim
+
 namespace device_control {                    // ATA, Device Control register
 inline constexpr std::uint8_t nien = 1u << 1; // INTRQ off
 inline constexpr std::uint8_t srst = 1u << 2; // software reset, while it is 1

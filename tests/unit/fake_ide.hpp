@@ -3,7 +3,9 @@
 // A behavioural model of one IDE channel with two drives and its bus master, for unit
 // tests of drivers/ide. Written from the documents that ide_registers.hpp names, with
 // numbers of its own, so that a wrong port or bit in the driver shows. What the
-// documents forbid fails the test. Commands run when the test says run().
+// documents forbid fails the test (docs/chips.md lists these rules). It answers late:
+// commands run when the test says run(), IDENTIFY and SET FEATURES take some looks at
+// STATUS, and a reset drops the drives to their power-on transfer mode.
 #pragma once
 
 #include <algorithm>
@@ -21,6 +23,63 @@
 
 namespace udrv::test {
 
+/// The timing registers of a PIIX3 or PIIX4, as its configuration space has them.
+class FakePiix final : public RegisterIo {
+  public:
+    bool piix4 = true;
+    bool sticks = true;                                         ///< false: writes are lost
+    std::array<std::uint8_t, 16> bytes{0x07, 0xa3, 0x77, 0xe3}; ///< 40h to 4Fh, firmware's
+    unsigned writes = 0;
+
+    /// What the registers are right for, as SET FEATURES has it; 0xff: nothing.
+    [[nodiscard]] std::uint8_t mode_of(unsigned channel, unsigned drive) const {
+        if ((bytes[8] >> (2 * channel + drive) & 1) != 0) {
+            const unsigned cycle = bytes[10 + channel] >> (4 * drive) & 3;
+            return cycle < 3 ? static_cast<std::uint8_t>(0x40 | cycle) : std::uint8_t{0xff};
+        }
+        const std::uint8_t low = bytes[2 * channel];
+        const std::uint8_t high = bytes[2 * channel + 1];
+        if ((low >> (4 * drive) & 1) == 0) {
+            return 0x20; // compatible timing
+        }
+        unsigned isp = high >> 4 & 3;
+        unsigned rtc = high & 3;
+        if (drive == 1 && (high & 0x40) != 0) {
+            isp = bytes[4] >> (4 * channel + 2) & 3;
+            rtc = bytes[4] >> (4 * channel) & 3;
+        }
+        const unsigned clocks = (5 - isp) + (4 - rtc);
+        return clocks == 6 ? 0x21 : clocks == 4 ? 0x22 : 0xff;
+    }
+
+    std::uint8_t read8(std::uint32_t offset) override {
+        EXPECT_TRUE(offset >= 0x40 && offset < 0x50);
+        return bytes.at(offset - 0x40);
+    }
+    void write8(std::uint32_t offset, std::uint8_t value) override {
+        const bool known = offset >= 0x40 && offset <= 0x44;
+        const bool ultra = offset == 0x48 || offset == 0x4a || offset == 0x4b;
+        EXPECT_TRUE(known || (piix4 && ultra)) << "no such register: " << std::hex << offset;
+        if (offset == 0x41 || offset == 0x43) {
+            EXPECT_NE(value & 0x80, 0) << "the channel is not decoded any more";
+        }
+        writes++;
+        if (sticks) {
+            bytes.at(offset - 0x40) = value;
+        }
+    }
+    std::uint16_t read16(std::uint32_t) override { return bad_width(); }
+    std::uint32_t read32(std::uint32_t) override { return bad_width(); }
+    void write16(std::uint32_t, std::uint16_t) override { bad_width(); }
+    void write32(std::uint32_t, std::uint32_t) override { bad_width(); }
+
+  private:
+    static std::uint8_t bad_width() {
+        ADD_FAILURE() << "configuration space is written by bytes";
+        return 0;
+    }
+};
+
 class FakeIdeChannel {
   public:
     /// A port write: which window ('c'ommand, con't'rol, 'b'us master), port, value.
@@ -31,7 +90,8 @@ class FakeIdeChannel {
         bool operator==(const Write&) const = default;
     };
 
-    explicit FakeIdeChannel(IdeMemory& memory) : memory_(memory) {}
+    FakeIdeChannel(IdeMemory& memory, FakePiix& piix, unsigned number)
+        : memory_(memory), piix_(piix), number_(number) {}
 
     std::array<FakeIdeDrive, 2> drives;
     bool floating = true;     ///< what an empty channel reads as; false: zeros
@@ -61,6 +121,12 @@ class FakeIdeChannel {
         FakeIdeDrive& drive = selected();
         const bool data = is_data(opcode_);
         if (data && (bm_command_ & 1) == 0) {
+            return false;
+        }
+        if (data && drive.mode != piix_.mode_of(number_, select_)) {
+            ADD_FAILURE() << "the drive is in mode " << std::hex << int{drive.mode}
+                          << ", the controller in " << int{piix_.mode_of(number_, select_)};
+            hanging_ = true; // as it would
             return false;
         }
         if (drive.hangs != 0) {
@@ -163,7 +229,11 @@ class FakeIdeChannel {
             return 0;
         }
         if (drive.looks != 0 && --drive.looks == 0) {
-            drive.status = drive.kind == FakeIdeDrive::Kind::disk ? 0x50 : 0x00;
+            drive.status = drive.later;
+            if (drive.interrupts) {
+                drive.interrupts = false;
+                raise(drive);
+            }
         }
         if (acknowledge) {
             intrq_ = false;
@@ -174,7 +244,7 @@ class FakeIdeChannel {
     std::uint16_t read_data() {
         EXPECT_LT(pio_, 256u) << "data port read without data";
         FakeIdeDrive& drive = selected();
-        const std::uint16_t word = pio_ < 256 ? drive.words[pio_++] : std::uint16_t{0xffff};
+        const std::uint16_t word = pio_ < 256 ? drive.identity()[pio_++] : std::uint16_t{0xffff};
         if (pio_ == 256) {
             drive.status = 0x50;
         }
@@ -218,13 +288,16 @@ class FakeIdeChannel {
             for (FakeIdeDrive& drive : drives) {
                 drive.status = 0x80;
                 drive.looks = 0;
+                drive.interrupts = false;
+                drive.mode = drive.keeps_mode ? drive.mode : std::uint8_t{0};
             }
         } else if (was && !is) {
             select_ = 0;
             for (FakeIdeDrive& drive : drives) {
                 drive.looks = drive.dead ? 0 : drive.reset_looks;
+                drive.later = drive.kind == FakeIdeDrive::Kind::disk ? 0x50 : 0x00;
                 if (drive.looks == 0 && !drive.dead) {
-                    drive.status = drive.kind == FakeIdeDrive::Kind::disk ? 0x50 : 0x00;
+                    drive.status = drive.later;
                 }
                 const bool cdrom = drive.kind == FakeIdeDrive::Kind::cdrom;
                 drive.regs[2][0] = drive.regs[3][0] = 1;
@@ -269,23 +342,38 @@ class FakeIdeChannel {
         if (opcode == 0xec) {
             drive.opcodes.push_back(opcode);
             const bool refuse = drive.refuses_identify || drive.kind == FakeIdeDrive::Kind::cdrom;
-            drive.status = drive.dead_identify ? 0x80 : refuse ? 0x51 : 0x58;
             drive.error = refuse ? 0x04 : 0;
             pio_ = refuse ? 256 : 0;
-            raise(drive);
+            answer(drive, refuse ? 0x51 : 0x58);
+            drive.looks = drive.dead_identify ? 0 : drive.looks;
             return;
         }
         if (opcode == 0xef) { // ends at once; the driver polls
             drive.opcodes.push_back(opcode);
+            if (drive.regs[1][0] == 0x07) {
+                drive.standby = false;
+                answer(drive, 0x50);
+                return;
+            }
             EXPECT_EQ(drive.regs[1][0], 0x03);
-            drive.modes.push_back(drive.regs[2][0]);
-            drive.error = drive.refuses_mode ? 0x04 : 0;
-            drive.status = drive.refuses_mode ? 0x51 : 0x50;
-            raise(drive);
+            const std::uint8_t mode = drive.regs[2][0];
+            drive.modes.push_back(mode);
+            const bool refuse = drive.refuses_mode || drive.refused_modes.count(mode) != 0;
+            drive.mode = refuse ? drive.mode : mode;
+            drive.error = refuse ? 0x04 : 0;
+            answer(drive, refuse ? 0x51 : 0x50);
             return;
         }
         drive.status = 0xd0;
         under_way_ = true;
+    }
+
+    /// After some looks at STATUS.
+    static void answer(FakeIdeDrive& drive, std::uint8_t status) {
+        drive.status = 0x80;
+        drive.looks = drive.command_looks;
+        drive.later = status;
+        drive.interrupts = true;
     }
 
     void raise(FakeIdeDrive& drive) {
@@ -306,6 +394,8 @@ class FakeIdeChannel {
     bool transfer(std::span<std::byte> data, bool to_memory);
 
     IdeMemory& memory_;
+    FakePiix& piix_;
+    const unsigned number_;
     Window command_window_{*this, 'c'};
     Window control_window_{*this, 't'};
     Window bus_master_window_{*this, 'b'};

@@ -80,18 +80,36 @@ struct FakeIdeDrive {
     bool refuses_mode = false;
     bool dead_identify = false; ///< IDENTIFY never ends
     unsigned reset_looks = 2;   ///< BSY for so many looks at STATUS after a reset
+    unsigned command_looks = 2; ///< likewise after IDENTIFY and SET FEATURES
+    bool keeps_mode = false;    ///< a reset leaves its transfer mode alone
+    std::set<std::uint8_t> refused_modes;
+    bool standby = false; ///< powered up in standby: incomplete until told to spin up
 
     // What a test may look at.
     std::map<std::uint64_t, IdeSector> medium;
     std::vector<std::uint8_t> opcodes; ///< of commands that ran
-    std::vector<std::uint8_t> modes;   ///< set by SET FEATURES
+    std::vector<std::uint8_t> modes;   ///< that SET FEATURES asked for
+    std::uint8_t mode = 0;             ///< in force; 0: that of power on, without DMA
     std::vector<std::pair<std::uint64_t, std::uint32_t>> trimmed;
 
     // Registers: [0] is most recently written, [1] is previous.
     std::array<std::array<std::uint8_t, 2>, 6> regs{};
     std::uint8_t status = 0;
     std::uint8_t error = 0;
-    unsigned looks = 0; ///< until BSY clears
+    unsigned looks = 0;        ///< until BSY clears,
+    std::uint8_t later = 0x50; ///< and STATUS is this
+    bool interrupts = false;   ///< with INTRQ
+
+    /// IDENTIFY data as they are now. Word 2: wants SET FEATURES to spin up, incomplete.
+    [[nodiscard]] std::array<std::uint16_t, 256> identity() const {
+        auto now = words;
+        if (standby) {
+            now[0] |= 0x0004;
+            now[2] = 0x37c8;
+            now[60] = now[61] = now[100] = now[101] = now[102] = now[103] = 0;
+        }
+        return now;
+    }
 
     /// Plain enough for every test: LBA, DMA, UDMA 5, write cache, flushes.
     void make_disk(std::uint64_t sectors, bool lba48 = true) {

@@ -74,8 +74,8 @@ TEST_F(IdeRecovery, StepsOfARecovery) {
     EXPECT_EQ(rig.primary.writes.size(), 1u);
 
     rig.pass(1s); // then both drives, their modes, and the command once more
-    EXPECT_EQ(rig.master.modes, std::vector<std::uint8_t>{0x45}); // UDMA 5
-    EXPECT_EQ(rig.slave.modes, std::vector<std::uint8_t>{0x45});
+    EXPECT_EQ(rig.master.modes, std::vector<std::uint8_t>{0x42}); // UDMA 2, as before
+    EXPECT_EQ(rig.slave.modes, std::vector<std::uint8_t>{0x42});
     EXPECT_EQ(rig.take_one().status, ok);
     EXPECT_FALSE(rig.primary.interrupts_off());
     EXPECT_EQ(rig.primary.resets, 1u);
@@ -161,7 +161,7 @@ TEST_F(IdeRecovery, ChannelThatDoesNotComeBackFailsAllItHas) {
         EXPECT_EQ(one.status, ioerr);
     }
     EXPECT_TRUE(rig.primary.interrupts_off());
-    EXPECT_EQ(rig.chip->tick(rig.now), BlkClock::time_point::max());
+    EXPECT_NE(rig.chip->tick(rig.now), BlkClock::time_point::max()); // looks for them again
     read(2, 0);
     rig.serve();
     EXPECT_EQ(rig.take_one().status, ok);
@@ -219,12 +219,87 @@ TEST_F(IdeRecovery, DriveThatIsBusyWhenSelected) {
     EXPECT_EQ(rig.primary.resets, 1u);
 }
 
-TEST_F(IdeRecovery, RefusedModeDoesNotStopADrive) {
+// With the two ends in different modes, no command would end.
+TEST_F(IdeRecovery, ADriveThatRefusesItsModeGetsNoWorkUntilItTakesIt) {
     rig.master.hangs = 1;
     rig.master.refuses_mode = true;
     read(0, 0);
     rig.pass(6s);
+    EXPECT_EQ(rig.take_one().status, ioerr);
+    rig.master.refuses_mode = false;
+    rig.pass(10s);
+    read(0, 1);
+    rig.serve();
     EXPECT_EQ(rig.take_one().status, ok);
+}
+
+// ---- A lost drive comes back ---------------------------------------------------------
+
+TEST_F(IdeRecovery, LostDriveIsServedAgainWhenItIsBack) {
+    rig.master.hangs = 1;
+    rig.master.dead = true;
+    read(0, 0);
+    rig.pass(16s);
+    EXPECT_EQ(rig.take_one().status, ioerr);
+    rig.pass(5min); // looked for in vain, ever more seldom
+    const auto resets = rig.primary.resets;
+    EXPECT_GE(resets, 4u);
+    EXPECT_LE(resets, 12u);
+    rig.master.dead = false;
+    rig.pass(62s);
+    read(0, 1);
+    rig.serve();
+    EXPECT_EQ(rig.take_one().status, ok);
+    EXPECT_EQ(rig.master.mode, 0x42);
+    EXPECT_EQ(rig.chip->tick(rig.now), BlkClock::time_point::max());
+    const auto after = rig.primary.resets;
+    rig.pass(5min);
+    EXPECT_EQ(rig.primary.resets, after);
+}
+
+TEST_F(IdeRecovery, AnotherDriveInItsPlaceIsNotServed) {
+    rig.master.hangs = 1;
+    rig.master.dead = true;
+    read(0, 0);
+    rig.pass(16s);
+    EXPECT_EQ(rig.take_one().status, ioerr);
+    rig.master.make_disk(8 * gib);
+    rig.master.dead = false;
+    rig.pass(3min);
+    read(0, 1);
+    EXPECT_EQ(rig.take_one().status, ioerr);
+    rig.master.make_disk(4 * gib); // the one it was
+    rig.pass(62s);
+    read(0, 2);
+    rig.serve();
+    EXPECT_EQ(rig.take_one().status, ok);
+}
+
+TEST_F(IdeRecovery, LookingForALostDriveDoesNotCutTheOtherOnesCommands) {
+    rig.master.hangs = 1;
+    rig.master.dead = true;
+    read(0, 0);
+    rig.pass(16s);
+    EXPECT_EQ(rig.take_one().status, ioerr);
+    // The other is never idle: the look has to wait for a gap, and gets one.
+    const auto resets = rig.primary.resets;
+    read(1, 0);
+    read(1, 1);
+    std::uint32_t tag = 0;
+    for (int i = 0; i < 200; i++) {
+        (void)rig.chip->tick(rig.now);
+        rig.now += 100ms;
+        if (rig.primary.run()) {
+            (void)rig.chip->interrupt();
+        }
+        for (const auto& one : rig.take()) {
+            EXPECT_EQ(one.status, ok);
+            read(1, tag++ % 2 == 0 ? 2 : 3);
+        }
+    }
+    EXPECT_GT(rig.primary.resets, resets);
+    EXPECT_GT(tag, 100u);
+    EXPECT_EQ(rig.chip->counters(0).timeouts, 1u);
 }
 
 TEST_F(IdeRecovery, StopInTheMiddleOfIt) {

@@ -26,6 +26,7 @@ inline ide::Config quick_ide() {
     config.reset_timeout = std::chrono::milliseconds{30}; // real time, at set-up
     config.command_timeout = std::chrono::milliseconds{20};
     config.flush_timeout = std::chrono::milliseconds{60};
+    config.controller = ide::Controller::piix4;
     return config;
 }
 
@@ -36,7 +37,9 @@ struct IdeRig {
 
     ide::Config config = quick_ide();
     IdeMemory memory;
-    std::array<FakeIdeChannel, 2> channels{FakeIdeChannel(memory), FakeIdeChannel(memory)};
+    FakePiix piix;
+    std::array<FakeIdeChannel, 2> channels{FakeIdeChannel(memory, piix, 0),
+                                           FakeIdeChannel(memory, piix, 1)};
     FakeIdeChannel& primary = channels[0];
     FakeIdeChannel& secondary = channels[1];
     FakeIdeDrive& master = channels[0].drives[0];
@@ -58,9 +61,9 @@ struct IdeRig {
     }
 
     std::array<ide::ChannelPorts, 2> ports() {
-        const auto of = [](FakeIdeChannel& channel) {
+        const auto of = [&](FakeIdeChannel& channel) {
             return ide::ChannelPorts{channel.command_block(), channel.control_block(),
-                                     channel.bus_master()};
+                                     channel.bus_master(), piix};
         };
         return {of(primary), of(secondary)};
     }

@@ -195,25 +195,100 @@ TEST(IdeSetup, DriveWithoutDma) {
               "primary slave: not used, it does not support DMA (IDENTIFY word 49 bit 8 is 0)");
 }
 
-TEST(IdeSetup, TransferModeOfTheFirmwareIsKept) {
-    IdeRig rig;
-    rig.master.make_disk(1 * gib);
+// ---- Transfer modes --------------------------------------------------------------
+
+// The model fails the test when a transfer starts with the two ends in different modes.
+TEST(IdeMode, IsTheFastestThatBothKnowAtBothEndsOfEachDrive) {
+    IdeRig rig; // PIIX4, and firmware's own ideas in its registers
+    for (auto& channel : rig.channels) {
+        for (auto& drive : channel.drives) {
+            drive.make_disk(1 * gib); // selected: UDMA 5
+        }
+    }
+    rig.slave.words[88] = 0x0001;               // UDMA 0
+    rig.secondary.drives[0].words[53] = 0x0002; // word 88 is not valid: multiword DMA 2
+    rig.secondary.drives[1].words[53] = 0x0002; // likewise,
+    rig.secondary.drives[1].words[63] = 0x0003; // and up to 1
     rig.chip.emplace(rig.ports(), rig.memory, rig.config);
-    EXPECT_TRUE(rig.master.modes.empty());
+    const std::array<std::uint8_t, 4> wanted{0x42, 0x40, 0x22, 0x21};
+    for (unsigned unit = 0; unit < 4; unit++) {
+        const auto& drive = rig.channels[unit / 2].drives[unit % 2];
+        EXPECT_EQ(drive.mode, wanted[unit]) << unit;
+        EXPECT_EQ(rig.piix.mode_of(unit / 2, unit % 2), wanted[unit]) << unit;
+        rig.submit(unit, rig.request(unit, 0, UDRV_BLK_READ, 0, 8, rig.pages(8)));
+        rig.serve();
+        EXPECT_EQ(rig.take_one().status, std::uint32_t{UDRV_BLK_OK}) << unit;
+    }
+    // Only DMA is fast: PIO stays at the compatible timing.
+    EXPECT_EQ(rig.piix.bytes[2], 0xbb);
 }
 
-TEST(IdeSetup, WithoutAModeTheSlowestIsSet) {
+TEST(IdeMode, Piix3HasNoUltraDma) {
+    IdeRig rig;
+    rig.piix.piix4 = false; // fails the test if a register of Ultra DMA is written
+    rig.config.controller = ide::Controller::piix3;
+    rig.master.make_disk(1 * gib);
+    rig.slave.make_disk(1 * gib);
+    rig.slave.words[63] = 0x0001;
+    rig.chip.emplace(rig.ports(), rig.memory, rig.config);
+    EXPECT_EQ(rig.master.mode, 0x22);
+    EXPECT_EQ(rig.slave.mode, 0x20);
+    EXPECT_EQ(rig.piix.mode_of(0, 0), 0x22);
+    EXPECT_EQ(rig.piix.mode_of(0, 1), 0x20);
+}
+
+TEST(IdeMode, ARefusedOneIsFollowedByTheNextSlower) {
+    IdeRig rig;
+    rig.master.make_disk(1 * gib);
+    rig.master.refused_modes = {0x42, 0x41, 0x40};
+    rig.chip.emplace(rig.ports(), rig.memory, rig.config);
+    EXPECT_EQ(rig.master.modes, (std::vector<std::uint8_t>{0x42, 0x41, 0x40, 0x22}));
+    EXPECT_EQ(rig.piix.mode_of(0, 0), 0x22);
+    rig.submit(0, rig.request(0, 0, UDRV_BLK_READ, 0, 8, rig.pages(8)));
+    rig.serve();
+    EXPECT_EQ(rig.take_one().status, std::uint32_t{UDRV_BLK_OK});
+}
+
+TEST(IdeMode, ADriveThatTakesNoneIsNotUsed) {
     IdeRig rig;
     rig.master.make_disk(1 * gib);
     rig.slave.make_disk(1 * gib);
-    rig.master.words[88] = rig.slave.words[88] = 0x003f; // supported, none selected
+    rig.slave.words[88] = 0;
+    rig.slave.words[63] = 0; // multiword DMA 0 is tried all the same
     rig.slave.refuses_mode = true;
-    rig.chip.emplace(rig.ports(), rig.memory, rig.config);
-    EXPECT_EQ(rig.master.modes, std::vector<std::uint8_t>{0x20}); // multiword DMA 0
+    rig.start();
     EXPECT_EQ(rig.chip->disks().size(), 1u);
     EXPECT_EQ(only_note(rig),
-              "primary slave: not used, it does not take multiword DMA mode 0 (STATUS "
-              "is 0x51)");
+              "primary slave: not used, it takes no DMA transfer mode (STATUS is 0x51)");
+}
+
+TEST(IdeMode, AControllerThatForgetsItsTimingIsNotUsed) {
+    IdeRig rig;
+    rig.master.make_disk(1 * gib);
+    rig.piix.sticks = false;
+    const std::string text = error_of(rig, ENODEV);
+    EXPECT_NE(text.find("does not keep the timing"), std::string::npos) << text;
+}
+
+// ---- Drives that need a word first -------------------------------------------------
+
+TEST(IdeSetup, DriveThatPoweredUpInStandbyIsSpunUp) {
+    IdeRig rig;
+    rig.master.make_disk(3 * gib);
+    rig.master.standby = true;
+    rig.chip.emplace(rig.ports(), rig.memory, rig.config);
+    ASSERT_EQ(rig.chip->disks().size(), 1u);
+    EXPECT_EQ(rig.chip->disks()[0].nr_sectors, 3 * gib);
+    EXPECT_EQ(rig.master.opcodes, (std::vector<std::uint8_t>{0xec, 0xef, 0xec, 0xef}));
+}
+
+TEST(IdeSetup, CompactFlashCardIsADisk) {
+    IdeRig rig;
+    rig.master.make_disk(1 * gib, false);
+    rig.master.words[0] = 0x848a;
+    rig.start();
+    EXPECT_EQ(rig.chip->disks().size(), 1u);
+    EXPECT_TRUE(rig.chip->notes().empty());
 }
 
 TEST(IdeSetup, DescriptorMemoryAbove4GiBIsRefused) {
