@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
+#include <ctime>
 #include <vector>
 
 #include <poll.h>
@@ -11,6 +13,7 @@
 
 #include "libudrv/error.hpp"
 #include "libudrv/loop/event_loop.hpp"
+#include "libudrv/loop/wait_timer.hpp"
 
 namespace udrv {
 
@@ -50,22 +53,26 @@ class UringWaiter final : public Waiter {
     EventLoop loop_;
 };
 
-/// SIGALRM, every so often from now on.
-void tick_every(milliseconds period) {
-    const timeval time{period.count() / 1000, period.count() % 1000 * 1000};
-    const itimerval timer{time, time};
+/// SIGALRM after `time` and then, should that come too early for a read that is about to
+/// begin, every `again`. Zero: off.
+void tick_after(milliseconds time, milliseconds again) {
+    const auto value = [](milliseconds ms) {
+        return timeval{ms.count() / 1000, ms.count() % 1000 * 1000};
+    };
+    const itimerval timer{value(again), value(time)};
     ::setitimer(ITIMER_REAL, &timer, nullptr);
 }
 
 // Written by the signal handlers below.
 volatile std::sig_atomic_t stop_wanted = 0;
 volatile std::sig_atomic_t report_wanted = 0;
+volatile std::sig_atomic_t ticked = 0;
 
 /// If the read is about to begin, it is too late to keep it from sleeping: the next tick ends
 /// it, and it comes soon.
 void hurry() {
     const int error = errno;
-    tick_every(milliseconds{1});
+    tick_after(milliseconds{1}, milliseconds{1});
     errno = error;
 }
 void on_stop(int /*signal*/) {
@@ -77,12 +84,12 @@ void on_report(int /*signal*/) {
     hurry();
 }
 void on_tick(int /*signal*/) {
+    ticked = 1;
 }
 
-/// Signals interrupt the read (no SA_RESTART). A timer interrupts it as well, and is the
-/// clock of the timeouts, which are rounded up to its next tick: a second, or the shortest
-/// that was asked for. A read can not wait for several files, or for milliseconds: then it is
-/// publish, poll, read.
+/// Signals interrupt the read (no SA_RESTART). A timer interrupts it as well, at the end of a
+/// timeout (wait_timer.hpp). A read can not wait for several files, or for milliseconds: then
+/// it is publish, poll, read.
 class ReadWaiter final : public Waiter {
   public:
     explicit ReadWaiter(std::span<const IrqFile> irqs) : irqs_(irqs) {
@@ -91,13 +98,13 @@ class ReadWaiter final : public Waiter {
         }
         stop_wanted = 0;
         report_wanted = 0;
+        ticked = 0;
         handle(SIGTERM, on_stop);
         handle(SIGINT, on_stop);
         handle(SIGUSR1, on_report);
         handle(SIGALRM, on_tick);
-        tick_every(period_);
     }
-    ~ReadWaiter() override { tick_every(milliseconds{0}); }
+    ~ReadWaiter() override { tick_after(milliseconds{0}, milliseconds{0}); }
 
     WaitResult wait(std::optional<milliseconds> timeout, bool publish) override {
         WaitResult result;
@@ -105,18 +112,20 @@ class ReadWaiter final : public Waiter {
             if (irqs_.size() > 1 || (timeout && *timeout < shortest)) {
                 poll_all(result.events, timeout, publish);
             } else {
-                if (timeout && *timeout < period_) {
-                    period_ = *timeout;
-                    tick_every(period_);
+                set_timer(timeout);
+                // A signal that comes from here on makes the timer tick (hurry).
+                if (stop_wanted == 0 && report_wanted == 0) {
+                    add(result.events, irqs_.front().wait().value_or(udrv_irq_events{}));
                 }
-                add(result.events, irqs_.front().wait().value_or(udrv_irq_events{}));
             }
         }
         result.stop = stop_wanted != 0;
         result.report = report_wanted != 0;
         if (result.stop || result.report) {
             report_wanted = 0;
-            tick_every(period_); // no hurry any more
+            tick_after(milliseconds{0}, milliseconds{0}); // no hurry any more
+            timer_ = WaitTimer();
+            ticked = 0;
         }
         return result;
     }
@@ -149,8 +158,20 @@ class ReadWaiter final : public Waiter {
         }
     }
 
+    void set_timer(std::optional<milliseconds> timeout) {
+        timespec now{};
+        ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now); // no system call
+        const bool fired = ticked != 0;
+        if (const auto time =
+                timer_.wait(milliseconds{std::int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000},
+                            timeout, fired)) {
+            ticked = 0;
+            tick_after(*time, time->count() == 0 ? *time : shortest);
+        }
+    }
+
     static constexpr milliseconds shortest{100}; ///< that the timer will do for
-    milliseconds period_{1000};
+    WaitTimer timer_;
     std::span<const IrqFile> irqs_;
     std::vector<pollfd> polled_;
 };
