@@ -58,7 +58,7 @@ int serve_blk(DriverContext& context, C& chip, std::uint32_t nr_vectors = 1) {
                                   device.address().str(), disks, ::getpid()));
     };
     if (context.options.sandbox) {
-        enter_sandbox(start_threads);
+        enter_sandbox(start_threads, reporter.stats_file());
     } else {
         start_threads();
     }

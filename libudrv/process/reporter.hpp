@@ -18,8 +18,8 @@
 #include <spdlog/common.h>
 #include <sys/resource.h>
 
-#include "libudrv/process/counters.hpp"
 #include "libudrv/file.hpp"
+#include "libudrv/process/counters.hpp"
 
 namespace udrv {
 
@@ -68,6 +68,9 @@ class Reporter {
 
     /// Takes the counters (and this thread's rusage) to the stats file. Same thread.
     void snapshot(const DriverCounters& counters) noexcept;
+
+    /// The stats file's descriptor, for the sandbox; -1: none.
+    [[nodiscard]] int stats_file() const { return stats_.value(); }
 
     /// Records that found the queue full.
     [[nodiscard]] std::uint64_t dropped() const { return dropped_.load(std::memory_order_relaxed); }

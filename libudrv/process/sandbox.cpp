@@ -23,8 +23,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <udrv/udrv.h>
 #include "libudrv/error.hpp"
+#include <udrv/udrv.h>
 
 namespace udrv {
 
@@ -55,9 +55,6 @@ constexpr std::array allowed{
     SCMP_SYS(rt_sigprocmask),
     SCMP_SYS(rt_sigaction),
     SCMP_SYS(writev),
-    SCMP_SYS(pwrite64),
-    SCMP_SYS(ftruncate),
-    SCMP_SYS(lseek),
     SCMP_SYS(fstat),
     SCMP_SYS(newfstatat), // of an open file; the C library's way
     SCMP_SYS(access),     // is the block device there yet?
@@ -170,7 +167,7 @@ scmp_arg_cmp argument(unsigned n, scmp_compare compare, scmp_datum_t a, scmp_dat
     return {n, compare, a, b};
 }
 
-void filter_system_calls() {
+void filter_system_calls(int stats_file) {
     Filter filter;
     for (const int call : allowed) {
         filter.add(SCMP_ACT_ALLOW, call);
@@ -183,7 +180,15 @@ void filter_system_calls() {
     filter.add(SCMP_ACT_ALLOW, SCMP_SYS(mprotect), argument(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
     filter.add(SCMP_ACT_ALLOW, SCMP_SYS(mremap));
     // Rights to I/O ports may be given back.
-    filter.add(SCMP_ACT_ALLOW, SCMP_SYS(ioperm), SCMP_A2(SCMP_CMP_EQ, 0));
+    filter.add(SCMP_ACT_ALLOW, SCMP_SYS(ioperm), argument(2, SCMP_CMP_EQ, 0));
+    // Only the counters' file is written over. Logs that were inherited can be added to, but
+    // not shortened or changed, and nobody moves to another place in them.
+    if (stats_file >= 0) {
+        const auto file = static_cast<scmp_datum_t>(stats_file);
+        filter.add(SCMP_ACT_ALLOW, SCMP_SYS(pwrite64), argument(0, SCMP_CMP_EQ, file));
+        filter.add(SCMP_ACT_ALLOW, SCMP_SYS(ftruncate), argument(0, SCMP_CMP_EQ, file));
+    }
+    filter.add(SCMP_ACT_ERRNO(ESPIPE), SCMP_SYS(lseek)); // the C library asks, at exit
     // udrv's own calls; whether output is a terminal may be asked, in vain.
     constexpr std::uint64_t type_mask = std::uint64_t{_IOC_TYPEMASK} << _IOC_TYPESHIFT;
     constexpr std::uint64_t type = std::uint64_t{_IOC_TYPE(UDRV_IOC_INFO)} << _IOC_TYPESHIFT;
@@ -205,14 +210,14 @@ void close_inherited_files() {
     }
 }
 
-void enter_sandbox(const std::function<void()>& start_threads) {
+void enter_sandbox(const std::function<void()>& start_threads, int stats_file) {
     lift_limits();
     drop_privileges();
     if (start_threads) {
         start_threads();
     }
     set_limits();
-    filter_system_calls();
+    filter_system_calls(stats_file);
 }
 
 } // namespace udrv

@@ -19,11 +19,13 @@ void close_inherited_files();
 ///  - new privileges (no_new_privs), new processes, new files, more memory than
 ///    sandbox_heap_bytes;
 ///  - every system call but those on the list in sandbox.cpp: one that is not there
-///    kills the process (SIGSYS), and `ioctl` reaches udrv's own calls only.
+///    kills the process (SIGSYS), and `ioctl` reaches udrv's own calls only;
+///  - writing at a place of its choice into a file, or shortening one: only `stats_file`
+///    (-1: none). Logs that were inherited can be added to.
 /// Call it when everything is open and mapped: files can not be had later, and threads
 /// only in `start_threads`, which is called on the way. (Privileges are given up before
 /// that: with several threads the C library has to stop each of them for it.) I/O ports
 /// that were granted stay, and so does the signal at the parent's death. Throws Error.
-void enter_sandbox(const std::function<void()>& start_threads = {});
+void enter_sandbox(const std::function<void()>& start_threads = {}, int stats_file = -1);
 
 } // namespace udrv

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "libudrv/process/sandbox.hpp"
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <csignal>
@@ -29,12 +30,12 @@ namespace {
 /// What becomes of a child that enters the sandbox and then does `action`, which returns
 /// its exit status.
 template <typename Action>
-int fate_of(Action action) {
+int fate_of(Action action, int stats_file = -1) {
     const pid_t pid = ::fork();
     if (pid == 0) {
         int status = 99;
         try {
-            enter_sandbox();
+            enter_sandbox({}, stats_file);
             status = action();
         } catch (const std::exception& error) {
             (void)!::write(STDERR_FILENO, error.what(), std::string_view(error.what()).size());
@@ -96,6 +97,51 @@ TEST(Sandbox, EverythingElseKills) {
     expect_killed([] {
         (void)::mmap(nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     });
+}
+
+/// An open, empty file without a name.
+int unnamed_file() {
+    return ::open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+}
+
+TEST(Sandbox, OnlyTheStatsFileIsWrittenOver) {
+    const int stats = unnamed_file();
+    const int log = unnamed_file();
+    ASSERT_GE(stats, 0);
+    ASSERT_GE(log, 0);
+    ASSERT_EQ(::write(log, "kept", 4), 4);
+    const auto fate = [&](auto action) {
+        return fate_of(
+            [&] {
+                action();
+                return 7;
+            },
+            stats);
+    };
+    const auto killed = [](int status) {
+        return WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS;
+    };
+    const int allowed = fate([&] {
+        (void)!::pwrite(stats, "new", 3, 0);
+        (void)!::ftruncate(stats, 3);
+        (void)!::write(log, ", and more", 10); // a log line
+    });
+    EXPECT_TRUE(WIFEXITED(allowed)) << allowed;
+    EXPECT_EQ(WEXITSTATUS(allowed), 7);
+    EXPECT_TRUE(killed(fate([&] { (void)!::ftruncate(log, 0); })));
+    EXPECT_TRUE(killed(fate([&] { (void)!::pwrite(log, "lost", 4, 0); })));
+    const int moved = fate([&] { // refused: what follows is appended
+        (void)::lseek(log, 0, SEEK_SET);
+        (void)!::write(log, ".", 1);
+    });
+    EXPECT_TRUE(WIFEXITED(moved)) << moved;
+    std::array<char, 32> text{};
+    EXPECT_EQ(::pread(log, text.data(), text.size(), 0), 15);
+    EXPECT_STREQ(text.data(), "kept, and more.");
+    EXPECT_EQ(::pread(stats, text.data(), text.size(), 0), 3);
+    expect_killed([&] { (void)!::ftruncate(stats, 0); }); // with no such file
+    ::close(stats);
+    ::close(log);
 }
 
 TEST(Sandbox, ThreadsAreStartedOnTheWay) {
