@@ -9,9 +9,12 @@
 #include <string_view>
 #include <thread>
 
+#include <unistd.h>
+
 #include <fmt/format.h>
 
 #include "libudrv/error.hpp"
+#include "libudrv/process/output.hpp"
 
 namespace udrv::cli {
 
@@ -41,6 +44,17 @@ void require_device(const System& system, const PciAddress& address, const std::
 void refuse_in_use(const System& system, const PciAddress& address, const std::string& tried) {
     if (const std::string reason = in_use(system, address); !reason.empty()) {
         throw_error(EBUSY, tried, reason, "use --force if the machine can do without");
+    }
+}
+
+/// A bridge, or a chip that nobody wrote a driver for: it would serve nobody any more.
+void refuse_unserved(const System& system, const PciAddress& address,
+                     const std::function<bool(PciId)>& served, const std::string& tried) {
+    const auto id = pci_id(system, address);
+    if (id && served && !served(*id)) {
+        throw_error(ENODEV, tried,
+                    fmt::format("no driver here serves a {:04x}:{:04x}", id->vendor, id->device),
+                    "use --force if you have one for it");
     }
 }
 
@@ -155,6 +169,7 @@ void bind(const System& system, const PciAddress& address, const BindOptions& op
         return;
     }
     if (!options.force) {
+        refuse_unserved(system, address, options.served, tried);
         refuse_in_use(system, address, tried);
     }
     std::string reason = unconfined(system, address);
@@ -185,10 +200,10 @@ void bind(const System& system, const PciAddress& address, const BindOptions& op
     rollback.commit();
     wait_for_node(system, address);
     if (!reason.empty()) {
-        fmt::print(stderr,
-                   "udrv: warning: {}: {}; whoever drives it can read and write all memory of "
-                   "this machine\n",
-                   address.str(), reason);
+        say(STDERR_FILENO,
+            fmt::format("udrv: warning: {}: {}; whoever drives it can read and write all memory "
+                        "of this machine\n",
+                        address.str(), reason));
     }
 }
 
@@ -207,9 +222,18 @@ void unbind(const System& system, const PciAddress& address, bool force) {
     // A chip that nobody could reset may still hold the addresses of its last driver,
     // if that was killed. A kernel driver that switches bus mastering on before it
     // resets the chip would let it write there, so such a device is not handed on.
-    if (std::filesystem::exists(system.device(address) / "reset")) {
+    const bool resettable = std::filesystem::exists(system.device(address) / "reset");
+    if (resettable) {
         // No other driver may want it: that is not our failure.
         (void)write_text(system.sys / "bus/pci/drivers_probe", address.str());
+    }
+    if (system.bound_driver(address).empty()) {
+        say(STDERR_FILENO,
+            fmt::format("udrv: {} has no driver now: {}\n", address.str(),
+                        resettable ? "none of the kernel's took it"
+                                   : "it cannot be reset alone, and may still use memory of a "
+                                     "driver that was killed; if its driver was stopped, write "
+                                     "the address to /sys/bus/pci/drivers_probe"));
     }
 }
 

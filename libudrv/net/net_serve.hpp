@@ -3,13 +3,12 @@
 // The rest of a network driver's main: attach, say so, serve, stop.
 #pragma once
 
-#include <cstdio>
-
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include "libudrv/net/net_service.hpp"
 #include "libudrv/process/driver.hpp"
+#include "libudrv/process/output.hpp"
 #include "libudrv/process/sandbox.hpp"
 
 namespace udrv {
@@ -34,16 +33,16 @@ int serve_net(DriverContext& context, C& chip, std::uint32_t vector = 0) {
     service.watched_by(context.heartbeat);
     service.start();
     if (context.options.sandbox) {
-        enter_sandbox([&] { reporter.start(); });
+        enter_sandbox([&] { reporter.start(); }, reporter.stats_file());
     } else {
         reporter.start();
     }
 
     const MacAddress& mac = chip.capabilities().mac;
-    fmt::print("{}: {} at {} ready, {:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}, pid {}\n",
-               port.name(), context.driver.name, device.address().str(), mac[0], mac[1], mac[2],
-               mac[3], mac[4], mac[5], ::getpid());
-    std::fflush(stdout);
+    say(STDOUT_FILENO,
+        fmt::format("{}: {} at {} ready, {:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}, pid {}\n",
+                    port.name(), context.driver.name, device.address().str(), mac[0], mac[1],
+                    mac[2], mac[3], mac[4], mac[5], ::getpid()));
 
     service.run();
     if (!context.options.stats_path.empty()) {

@@ -3,11 +3,11 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 
 #include <unistd.h>
 
 #include "libudrv/process/helper_thread.hpp"
+#include "libudrv/process/output.hpp"
 
 namespace udrv {
 
@@ -33,8 +33,7 @@ bool ReadyLine::all_there() const {
 }
 
 void ReadyLine::print() const {
-    std::puts(line_.c_str());
-    std::fflush(stdout);
+    say(STDOUT_FILENO, line_ + '\n');
 }
 
 void ReadyLine::run() {

@@ -82,6 +82,27 @@ class CommandTest : public testing::Test {
         put(system.pci_driver("udrv") / "unbind", "");
     }
 
+    /// A kernel that gives the device to `driver` when it is unbound from udrv; empty: none.
+    template <typename Call>
+    void with_kernel_that_binds(const std::string& driver, Call call) const {
+        const fs::path unbind = system.pci_driver("udrv") / "unbind";
+        const fs::path next = system.device(address) / "driver_override"; // written after it
+        for (const fs::path& file : {unbind, next}) { // the writer waits for a reader
+            fs::remove(file);
+            ASSERT_EQ(::mkfifo(file.c_str(), 0600), 0);
+        }
+        std::thread kernel([&] {
+            (void)cli::read_line(unbind);
+            fs::remove(system.device(address) / "driver");
+            if (!driver.empty()) {
+                bind_to(driver);
+            }
+            (void)cli::read_line(next);
+        });
+        call();
+        kernel.join();
+    }
+
     fs::path root_;
     cli::BindOptions without_iommu{.force = false, .without_iommu = true};
     cli::System system;
@@ -298,6 +319,41 @@ TEST_F(CommandTest, Unbind) {
     EXPECT_EQ(cli::read_line(system.pci_driver("udrv") / "unbind"), "0000:00:10.0");
     EXPECT_EQ(cli::read_line(system.sys / "bus/pci/drivers_probe"), "")
         << "a chip that can not be reset is not handed on";
+}
+
+TEST_F(CommandTest, UnbindSaysThatNobodyHasIt) {
+    load_module();
+    const auto said = [&](const std::string& driver) {
+        bind_to("udrv");
+        testing::internal::CaptureStderr();
+        with_kernel_that_binds(driver, [&] { cli::unbind(system, address); });
+        return testing::internal::GetCapturedStderr();
+    };
+    EXPECT_EQ(said(""), "udrv: 0000:00:10.0 has no driver now: it cannot be reset alone, and may "
+                        "still use memory of a driver that was killed; if its driver was stopped, "
+                        "write the address to /sys/bus/pci/drivers_probe\n");
+    put(system.device(address) / "reset", "");
+    EXPECT_EQ(said(""), "udrv: 0000:00:10.0 has no driver now: none of the kernel's took it\n");
+    EXPECT_EQ(said("e1000"), "");
+}
+
+TEST_F(CommandTest, RefusesWhatNoDriverServes) {
+    load_module();
+    put(system.device(address) / "vendor", "0x8086\n");
+    put(system.device(address) / "device", "0x7000\n"); // the ISA bridge of a PIIX3
+    cli::BindOptions options = without_iommu;
+    options.served = [](PciId id) { return id == PciId{0x8086, 0x100e}; };
+    EXPECT_EQ(error_of([&] { cli::bind(system, address, options); }),
+              "bind 0000:00:10.0: no driver here serves a 8086:7000; use --force if you have one "
+              "for it");
+    EXPECT_EQ(cli::read_line(system.device(address) / "driver_override"), "(null)");
+    options.force = true;
+    EXPECT_NE(error_of([&] { cli::bind(system, address, options); }).find("did not take"),
+              std::string::npos);
+    options.force = false;
+    put(system.device(address) / "device", "0x100e\n");
+    EXPECT_NE(error_of([&] { cli::bind(system, address, options); }).find("did not take"),
+              std::string::npos);
 }
 
 TEST_F(CommandTest, Status) {

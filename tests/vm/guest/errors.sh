@@ -14,7 +14,7 @@ nothing_left() {
 
 phase 'what can be said without a module'
 refused 'no command' 2 'udrv --help' "$udrv"
-refused 'unknown command' 2 'udrv --help' "$udrv" fly
+refused 'unknown command' 2 "no command 'fly'.*udrv --help" "$udrv" fly
 refused 'upgrade without the module' 1 'upgrade.*not bound to udrv' "$udrv" upgrade $bdf
 refused 'unknown driver' 2 "no driver 'e1001'.*e1000" "$udrv" run e1001 $bdf
 refused 'a bad address' 1 'BDF|PCI address|00:10.0' "$udrv" run e1000 banana
@@ -31,6 +31,9 @@ refused 'run when not bound' 1 "not bound to udrv.*udrv bind $bdf" "$udrv" run e
 refused 'unbind when not bound' 1 'not bound to udrv.*udrv status' "$udrv" unbind $bdf
 refused 'bind of what does not exist' 1 'no such PCI device.*lspci' "$udrv" bind --unsafe-no-iommu 0000:00:1f.7
 refused 'run of what does not exist' 1 'no such PCI device.*lspci' "$udrv" run e1000 0000:00:1f.7
+bridge=0000:00:00.0 # the host's
+refused 'bind of what no driver serves' 1 'no driver here serves a 8086:.*--force' "$udrv" bind --unsafe-no-iommu $bridge
+check_eq 'it is not bound' "$(ls -d /sys/bus/pci/devices/$bridge/driver 2>/dev/null)" ''
 refused 'bind without an IOMMU' 1 'no IOMMU confines it.*--unsafe-no-iommu' "$udrv" bind $bdf
 "$udrv" bind --unsafe-no-iommu $bdf 2>/tmp/bind.err
 check_eq 'bind succeeds' $? 0
