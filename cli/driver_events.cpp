@@ -4,10 +4,10 @@
 #include <array>
 #include <cerrno>
 #include <string>
+#include <vector>
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "libudrv/error.hpp"
@@ -42,27 +42,28 @@ void DriverEvents::restart() {
     ended_ = false;
 }
 
-int DriverEvents::wait(std::chrono::milliseconds timeout) {
-    std::array<pollfd, 2> files{{{signals_.value(), POLLIN, 0}, {state_.value(), POLLPRI, 0}}};
-    if (::poll(files.data(), files.size(), static_cast<int>(timeout.count())) <= 0) {
-        return 0;
+void DriverEvents::wait(std::chrono::milliseconds timeout, std::initializer_list<int> files) {
+    std::vector<pollfd> polled{{signals_.value(), POLLIN, 0}, {state_.value(), POLLPRI, 0}};
+    for (const int file : files) {
+        polled.push_back({file, POLLIN, 0}); // poll() leaves out who is negative
     }
-    if (files[1].revents != 0) {
+    if (::poll(polled.data(), polled.size(), static_cast<int>(timeout.count())) > 0 &&
+        polled[1].revents != 0) {
         reread(state_);
         ended_ = true;
     }
+}
+
+std::optional<signalfd_siginfo> DriverEvents::next_signal() const {
     signalfd_siginfo signal{};
-    const bool any = ::read(signals_.value(), &signal, sizeof(signal)) == sizeof(signal);
-    return any ? static_cast<int>(signal.ssi_signo) : 0;
+    if (::read(signals_.value(), &signal, sizeof(signal)) != sizeof(signal)) {
+        return std::nullopt;
+    }
+    return signal;
 }
 
 bool DriverEvents::dying(pid_t pid) const {
     return ended_ && read_line(proc_ / std::to_string(pid) / "statm") == no_memory;
-}
-
-void DriverEvents::close() {
-    signals_.reset();
-    state_.reset();
 }
 
 } // namespace udrv::cli

@@ -8,15 +8,15 @@
 
 #include <fmt/format.h>
 #include <malloc.h>
-#include <spdlog/sinks/stdout_sinks.h>
-#include <spdlog/spdlog.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
 #include "cli/status.hpp"
 #include "cli/supervisor.hpp"
 #include "libudrv/error.hpp"
+#include "libudrv/process/output.hpp"
 #include "libudrv/process/sandbox.hpp"
+#include "libudrv/process/supervised.hpp"
 
 namespace udrv::cli {
 
@@ -37,11 +37,46 @@ void handle_bus_errors() {
     ::sigaction(SIGBUS, &action, nullptr);
 }
 
-void set_up_log(bool verbose) {
-    auto logger = spdlog::stderr_logger_mt("udrv");
-    logger->set_pattern("udrv: %l: %v");
-    logger->set_level(verbose ? spdlog::level::debug : spdlog::level::info);
-    spdlog::set_default_logger(std::move(logger));
+void on_stop(int /*signal*/) {
+    ::_exit(0);
+}
+
+/// Until the driver's loop takes signals: nothing was begun that the kernel could not end as
+/// well, so a wish to stop ends the process, without an error; and there is nothing to report.
+void handle_signals_of_start() {
+    struct sigaction action {};
+    action.sa_handler = on_stop;
+    ::sigaction(SIGTERM, &action, nullptr);
+    ::sigaction(SIGINT, &action, nullptr);
+    action.sa_handler = SIG_IGN;
+    ::sigaction(SIGUSR1, &action, nullptr);
+}
+
+/// Serves the device until told to stop; returns the exit status.
+int drive(const Driver& driver, const PciAddress& address, const RunOptions& options,
+          Heartbeat heartbeat) {
+    const std::string process_name = process_prefix + std::string(driver.name);
+    ::prctl(PR_SET_NAME, process_name.c_str());
+    Device device(address);
+    DriverContext context{driver, device, options, heartbeat};
+    return driver.run(context);
+}
+
+void prepare(const Driver& driver) {
+    handle_bus_errors();
+    if (driver.prepare != nullptr) {
+        driver.prepare();
+    }
+}
+
+/// A process that a supervisor started.
+int drive_in_turn(Supervised& supervised, const Driver& driver, const PciAddress& address,
+                  const RunOptions& options) {
+    ::prctl(PR_SET_NAME, "udrv-successor");
+    // A terminal that hangs up tells all its processes: what follows is up to the supervisor.
+    (void)std::signal(SIGHUP, SIG_IGN);
+    prepare(driver);
+    return supervised.wait_for_turn() ? drive(driver, address, options, supervised.heartbeat()) : 0;
 }
 
 } // namespace
@@ -63,30 +98,28 @@ void require_served(const System& system, const Driver& driver, const PciAddress
 
 int run(const System& system, const Driver& driver, const PciAddress& address,
         const RunOptions& options, char** argv) {
-    close_inherited_files();
+    survive_lost_output();
+    handle_signals_of_start();
+    if (options.restart) { // a signal that comes before the supervisor looks is not lost
+        ::sigprocmask(SIG_BLOCK, &supervision_signals(), nullptr);
+    }
     // One heap for all threads: a second one takes 64 MiB of address space at some moment
     // of its own choice, which may be after the sandbox limited that; or locks them.
     ::mallopt(M_ARENA_MAX, 1);
-    set_up_log(options.verbose);
-    require_served(system, driver, address);
-    const auto prepare = [&] {
-        handle_bus_errors();
-        if (driver.prepare != nullptr) {
-            driver.prepare();
-        }
-    };
-    const auto serve = [&](Heartbeat heartbeat) {
-        const std::string process_name = process_prefix + std::string(driver.name);
-        ::prctl(PR_SET_NAME, process_name.c_str());
-        Device device(address);
-        DriverContext context{driver, device, options, heartbeat};
-        return driver.run(context);
-    };
-    if (options.restart) {
-        return supervise(system, address, options, argv, {prepare, serve});
+    log_to_stderr(options.verbose);
+    if (auto supervised = Supervised::from_environment()) {
+        require_served(system, driver, address);
+        return drive_in_turn(*supervised, driver, address, options);
     }
-    prepare();
-    return serve(Heartbeat());
+    close_inherited_files();
+    require_served(system, driver, address);
+    if (options.restart) {
+        return supervise(system, address,
+                         {.path = fs::read_symlink("/proc/self/exe"), .argv = argv},
+                         supervision_limits(system, options.deadline_ms, options.restart_limit));
+    }
+    prepare(driver);
+    return drive(driver, address, options, Heartbeat());
 }
 
 } // namespace udrv::cli

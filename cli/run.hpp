@@ -12,8 +12,8 @@ namespace udrv::cli {
 void require_served(const System& system, const Driver& driver, const PciAddress& address);
 
 /// Opens the device and serves it until told to stop; returns the exit status. With
-/// options.restart a supervisor does that, again and again (cli/supervisor.hpp); `argv`,
-/// main's, is for an upgrade. Throws Error.
+/// options.restart a supervisor does that, again and again (cli/supervisor.hpp), in processes
+/// of the same program and arguments: `argv` is main's. Throws Error.
 int run(const System& system, const Driver& driver, const PciAddress& address,
         const RunOptions& options, char** argv);
 

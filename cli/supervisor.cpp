@@ -2,26 +2,26 @@
 #include "cli/supervisor.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
-#include <cstdio>
 #include <cstring>
-#include <new>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/wait.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "cli/child.hpp"
 #include "cli/driver_events.hpp"
-#include "cli/successor.hpp"
 #include "libudrv/error.hpp"
-#include "libudrv/file.hpp"
+#include "libudrv/process/supervised.hpp"
 
 namespace udrv::cli {
 
@@ -29,264 +29,299 @@ namespace {
 
 using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
+using Do = Supervision::Do;
 
-constexpr milliseconds long_life{1000}; ///< after that, a death is not its start's fault
-constexpr milliseconds first_delay{10};
-constexpr milliseconds longest_delay{5000};
-constexpr milliseconds start_limit{60'000};   ///< chips reset, disks spin up
-constexpr milliseconds goodbye_limit{10'000}; ///< from SIGTERM to SIGKILL
-
-/// The page that child after child counts in.
-MemoryMap shared_page() {
-    void* memory = ::mmap(nullptr, sizeof(HeartbeatPage), PROT_READ | PROT_WRITE,
-                          MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) {
-        throw_errno(errno, "start the supervisor: share memory");
-    }
-    return {memory, sizeof(HeartbeatPage)};
+/// Blocks them for good: a child gets them blocked, too, and opens them in its turn.
+const sigset_t& blocked_signals() {
+    ::sigprocmask(SIG_BLOCK, &supervision_signals(), nullptr);
+    return supervision_signals();
 }
 
-struct Ending {
-    bool wanted = false;  ///< we were told to stop
-    bool upgrade = false; ///< or to make way for a new program
-    bool served = false;  ///< it came as far as serving
-    bool hung = false;
-    bool lied = false;   ///< the kernel counted a violation
-    pid_t dying = 0;     ///< its session is over, its status still to come
-    int status = 0;      ///< as waitpid gives it
-    milliseconds age{0}; ///< since it began to serve
+/// A process that waits for the result of an upgrade.
+struct Asker {
+    pid_t pid;
+    FileDescriptor process; ///< a pidfd: it can not be taken for another
 };
-
-std::string describe(int status) {
-    if (WIFSIGNALED(status)) {
-        const char* name = ::sigabbrev_np(WTERMSIG(status));
-        return fmt::format("killed by SIG{}", name == nullptr ? "?" : name);
-    }
-    return fmt::format("exit status {}", WEXITSTATUS(status));
-}
-
-/// The signals that a supervisor takes; they are blocked from now on, and so is the one
-/// that its successor waits for.
-sigset_t blocked_signals(sigset_t& before) {
-    sigset_t signals;
-    sigemptyset(&signals);
-    for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGUSR1}) {
-        sigaddset(&signals, number);
-    }
-    sigset_t blocked = signals;
-    sigaddset(&blocked, SIGUSR2);
-    ::sigprocmask(SIG_BLOCK, &blocked, &before);
-    return signals;
-}
 
 class Supervisor {
   public:
-    Supervisor(const System& system, const PciAddress& address, const RunOptions& options,
-               const SupervisedDriver& driver)
-        : system_(system), address_(address), options_(options), driver_(driver),
-          deadline_(options.deadline_ms), events_(system, address, blocked_signals(old_mask_)) {
+    Supervisor(const System& system, const PciAddress& address, const SupervisedProgram& program,
+               const SupervisionLimits& limits)
+        : system_(system), address_(address), path_(program.path), argv_(program.argv),
+          deadline_(limits.deadline), events_(system, address, blocked_signals()),
+          supervision_(limits), program_(program.path) {
+        if (!program_) {
+            throw_errno(errno, fmt::format("start the supervisor: open {}", path_.string()));
+        }
         ::prctl(PR_SET_NAME, supervisor_name);
     }
 
-    int run(char** argv) {
-        unsigned short_lives = 0;
-        bool ever_served = false;
-        while (true) {
-            const Ending ending = live();
-            bury_last(0);
-            if (ending.dying != 0) { // after a long life: what of is said when it is known
-                last_ = ending;
-                ever_served = true;
-                short_lives = 0;
-                continue;
+    int run() {
+        carry_out(supervision_.begin(Clock::now()));
+        while (!status_) {
+            events_.wait(pause(), {driver_.status_file(), tried_.status_file()});
+            take_signals();
+            look_at_tried();
+            look_at_driver();
+            bury(false);
+            if (successor_.ended()) { // the next death is followed by a process made only then
+                successor_ = Child();
             }
-            if (ending.upgrade) {
-                execute(argv);
-            } else if (ending.wanted) {
-                return WIFEXITED(ending.status) ? WEXITSTATUS(ending.status) : 1;
-            }
-            ever_served = ever_served || ending.served;
-            if (!ever_served) {
-                return WIFEXITED(ending.status) && WEXITSTATUS(ending.status) != 0
-                           ? WEXITSTATUS(ending.status)
-                           : give_up("it ended before it served: " + reason(ending));
-            }
-            if (system_.bound_driver(address_) != "udrv") {
-                return give_up("the device is not bound to udrv any more");
-            }
-            short_lives = ending.age >= long_life ? 0 : short_lives + 1;
-            if (short_lives > options_.restart_limit) {
-                return give_up(
-                    fmt::format("it died {} times within a second of its start", short_lives));
-            }
-            const milliseconds delay = delay_after(short_lives);
-            say_ended(ending, delay);
-            if (!sleep(delay)) {
-                return 0;
-            }
+            carry_out(supervision_.tick(Clock::now()));
         }
+        bury(true);
+        return *status_;
     }
 
   private:
-    static milliseconds delay_after(unsigned short_lives) {
-        if (short_lives == 0) {
-            return milliseconds{0};
+    /// Until there is something to decide, or to look at: beats do not wake us.
+    [[nodiscard]] milliseconds pause() const {
+        const milliseconds look = std::clamp(deadline_ / 16, milliseconds{10}, milliseconds{250});
+        const auto due = supervision_.due();
+        if (!due) {
+            return look;
         }
-        const milliseconds doubled = first_delay * (1 << std::min(short_lives - 1, 12U));
-        return std::min(longest_delay, doubled);
+        const auto left = std::chrono::ceil<milliseconds>(*due - Clock::now());
+        return std::clamp(left, milliseconds{0}, look);
     }
 
-    int give_up(const std::string& why) const {
-        fmt::print(stderr, "udrv: restart the driver of {}: {}; the lines above say more\n",
-                   address_.str(), why);
-        return 1;
-    }
+    // ---- Events ----------------------------------------------------------------------
 
-    [[nodiscard]] std::string reason(const Ending& ending) const {
-        if (ending.hung) {
-            return fmt::format("no progress for {} ms",
-                               (ending.served ? deadline_ : start_limit).count());
-        }
-        return (ending.lied ? "it broke the protocol (`dmesg` says how), " : "") +
-               describe(ending.status);
-    }
-
-    void say_ended(const Ending& ending, milliseconds delay) const {
-        spdlog::warn("{}: the driver ended: {}; starting it again in {} ms", address_.str(),
-                     reason(ending), delay.count());
-    }
-
-    /// Of the one whose successor was started while it was dying. `how`: as for waitpid.
-    void bury_last(int how) {
-        if (last_.dying != 0 && ::waitpid(last_.dying, &last_.status, how) != 0) {
-            say_ended(last_, milliseconds{0});
-            last_.dying = 0;
-        }
-    }
-
-    /// False: told to stop meanwhile.
-    bool sleep(milliseconds delay) {
-        const auto end = Clock::now() + delay;
-        for (auto now = Clock::now(); now < end; now = Clock::now()) {
-            const int number =
-                events_.wait(std::chrono::duration_cast<milliseconds>(end - now) + milliseconds{1});
-            if (number == SIGTERM || number == SIGINT) {
-                return false;
-            }
-        }
-        return true;
-    }
-
-    /// In a child.
-    void prepare() {
-        events_.close();
-        driver_.prepare();
-    }
-
-    /// In a child.
-    int serve() {
-        ::sigprocmask(SIG_SETMASK, &old_mask_, nullptr);
-        return driver_.serve(Heartbeat(heartbeat(), std::max(deadline_ / 4, milliseconds{1})));
-    }
-
-    /// One child from start to end.
-    Ending live() {
-        HeartbeatPage& page = *new (page_.data()) HeartbeatPage{}; // the last child is gone
-        const std::string violations = read_line(violations_file());
-        events_.restart();
-        const pid_t pid = successor_.take();
-        Ending ending;
-        std::uint64_t beats = 0;
-        auto last_beat = Clock::now();
-        auto served_at = last_beat;
-        std::optional<Clock::time_point> kill_at;
-        bool succession = false;
-        while (::waitpid(pid, &ending.status, WNOHANG) == 0) {
-            const int number =
-                events_.wait(std::clamp(deadline_ / 16, milliseconds{10}, milliseconds{250}));
-            bury_last(WNOHANG);
-            successor_.reap();
-            const auto now = Clock::now();
-            if (!ending.served && page.serving.load(std::memory_order_relaxed) != 0) {
-                ending.served = true;
-                served_at = last_beat = now;
-            }
-            if (const std::uint64_t seen = page.beats.load(std::memory_order_relaxed);
-                seen != beats) {
-                beats = seen;
-                last_beat = now;
-            }
-            if (number == SIGTERM || number == SIGINT || number == SIGHUP) {
-                ending.wanted = number != SIGHUP || ending.wanted;
-                ending.upgrade = number == SIGHUP && !ending.wanted;
-                successor_.dismiss(); // of the old program, or of nobody
-                kill_at = now + goodbye_limit;
-                ::kill(pid, SIGTERM);
-            } else if (number == SIGUSR1) {
-                ::kill(pid, SIGUSR1);
-            }
-            if (!ending.hung && now - last_beat > (ending.served ? deadline_ : start_limit)) {
-                ending.hung = true;
-                ::kill(pid, SIGKILL);
-            } else if (kill_at && now >= *kill_at) {
-                ::kill(pid, SIGKILL);
-            }
-            if (!ending.served || now - served_at < long_life || kill_at) {
-                continue;
-            }
-            if (events_.dying(pid) && system_.bound_driver(address_) == "udrv") {
-                ending.dying = pid;
+    void take_signals() {
+        while (const auto signal = events_.next_signal()) {
+            switch (signal->ssi_signo) {
+            case SIGTERM:
+            case SIGINT:
+                carry_out(supervision_.asked_to_stop(Clock::now()));
+                break;
+            case SIGHUP:
+                take_asker(*signal);
+                carry_out(supervision_.asked_to_upgrade(Clock::now()));
+                break;
+            case SIGUSR1:
+                carry_out(supervision_.asked_to_report());
+                break;
+            default: // SIGCHLD only wakes us
                 break;
             }
-            if (!succession) { // once a life: one that can not be is not tried for ever
-                successor_.make();
-                succession = true;
-            }
         }
-        if (ending.served) {
-            ending.age = std::chrono::duration_cast<milliseconds>(Clock::now() - served_at);
-        }
-        ending.lied = read_line(violations_file()) != violations;
-        return ending;
     }
 
-    [[nodiscard]] HeartbeatPage& heartbeat() const {
-        return *std::launder(reinterpret_cast<HeartbeatPage*>(page_.data()));
+    void take_asker(const signalfd_siginfo& signal) {
+        if (signal.ssi_code != SI_QUEUE || signal.ssi_int != upgrade_request) {
+            return;
+        }
+        const auto pid = static_cast<pid_t>(signal.ssi_pid);
+        FileDescriptor process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+        if (process) {
+            askers_.push_back({pid, std::move(process)});
+        }
+    }
+
+    void look_at_tried() {
+        if (!tried_) {
+            return;
+        }
+        tried_.listen();
+        if (tried_.ready()) {
+            carry_out(supervision_.tried_ready(Clock::now()));
+        }
+        if (const auto status = tried_.ended()) {
+            carry_out(supervision_.tried_died(Supervision::describe(*status), Clock::now()));
+        }
+    }
+
+    void look_at_driver() {
+        if (!driver_) {
+            return;
+        }
+        driver_.listen();
+        if (!serving_ && driver_.serving()) {
+            serving_ = true;
+            carry_out(supervision_.serves(Clock::now()));
+        }
+        if (const std::uint64_t beats = driver_.beats(); beats != beats_) {
+            beats_ = beats;
+            carry_out(supervision_.beats(Clock::now()));
+        }
+        if (const auto status = driver_.ended()) {
+            carry_out(supervision_.died(death(*status), Clock::now()));
+        } else if (driver_ && events_.dying(driver_.pid())) {
+            carry_out(supervision_.session_over(death(0), Clock::now()));
+        }
+    }
+
+    [[nodiscard]] Death death(int status) const {
+        return {.status = status,
+                .lied = read_line(violations_file()) != violations_,
+                .bound = system_.bound_driver(address_) == "udrv"};
     }
 
     [[nodiscard]] fs::path violations_file() const {
         return system_.device(address_) / "udrv/violations";
     }
 
-    /// The program's file as it is now, with no child left; returns only if that can not be
-    /// executed.
-    void execute(char** argv) const {
-        sigset_t mask;
-        ::sigprocmask(SIG_SETMASK, &old_mask_, &mask);
-        ::execv(program_.c_str(), argv);
-        spdlog::error("upgrade: execute {}: {}; the old program goes on", program_.string(),
-                      std::strerror(errno));
-        ::sigprocmask(SIG_SETMASK, &mask, nullptr);
+    // ---- Actions ---------------------------------------------------------------------
+
+    void carry_out(const Supervision::Actions& actions) {
+        for (const Supervision::Action& action : actions) {
+            carry_out(action);
+        }
+    }
+
+    void carry_out(const Supervision::Action& action) {
+        switch (action.what) {
+        case Do::start:
+            start(successor_ ? std::move(successor_) : make(program_));
+            break;
+        case Do::make_successor:
+            successor_ = make(program_);
+            break;
+        case Do::dismiss_successor:
+            successor_.dismiss();
+            break;
+        case Do::try_program:
+            try_program();
+            break;
+        case Do::start_tried:
+            start(std::move(tried_));
+            break;
+        case Do::adopt_tried:
+            program_ = std::move(tried_program_);
+            break;
+        case Do::drop_tried:
+            tried_.dismiss();
+            tried_program_ = Program();
+            break;
+        case Do::let_die:
+            bury(true); // the last one
+            dying_ = std::move(driver_);
+            break;
+        case Do::ask_to_leave:
+            driver_.signal(SIGTERM);
+            break;
+        case Do::kill:
+            driver_.signal(SIGKILL);
+            break;
+        case Do::report:
+            driver_.signal(SIGUSR1);
+            break;
+        case Do::say:
+            spdlog::warn("{}: {}", address_.str(), action.text);
+            break;
+        case Do::answer:
+            answer(action.value);
+            break;
+        case Do::end:
+            status_ = action.value;
+            break;
+        }
+    }
+
+    /// A process that gets ready. Without one there is nothing to wait for: it is told of as
+    /// one that ended.
+    [[nodiscard]] Child make(const Program& program) const {
+        try {
+            return {program, argv_, deadline_};
+        } catch (const Error& error) {
+            spdlog::error("{}: {}", address_.str(), error.what());
+            return {};
+        }
+    }
+
+    /// Its turn.
+    void start(Child child) {
+        violations_ = read_line(violations_file());
+        events_.restart();
+        driver_ = std::exchange(child, Child());
+        serving_ = false;
+        beats_ = 0;
+        if (driver_) {
+            driver_.give_turn();
+        } else {
+            constexpr int failed = 1 << 8; // as waitpid has an exit status of 1
+            carry_out(supervision_.died(death(failed), Clock::now()));
+        }
+    }
+
+    void try_program() {
+        answering_.insert(answering_.end(), std::make_move_iterator(askers_.begin()),
+                          std::make_move_iterator(askers_.end()));
+        askers_.clear();
+        tried_program_ = Program(path_);
+        if (!tried_program_) {
+            carry_out(supervision_.tried_died(
+                fmt::format("open {}: {}", path_.string(), std::strerror(errno)), Clock::now()));
+            return;
+        }
+        tried_ = make(tried_program_);
+        if (!tried_) {
+            carry_out(supervision_.tried_died("it can not be started", Clock::now()));
+        }
+    }
+
+    void answer(int outage_ms) {
+        if (supervision_.state() == Supervision::State::ended) {
+            std::move(askers_.begin(), askers_.end(), std::back_inserter(answering_));
+        }
+        siginfo_t info{};
+        info.si_signo = upgrade_answer;
+        info.si_code = SI_QUEUE;
+        info.si_pid = ::getpid();
+        info.si_uid = ::getuid();
+        info.si_value.sival_int = outage_ms;
+        for (const Asker& asker : answering_) {
+            (void)::syscall(SYS_pidfd_send_signal, asker.process.value(), upgrade_answer, &info, 0);
+        }
+        answering_.clear();
+    }
+
+    void bury(bool wait) {
+        if (const auto status = dying_.ended(wait)) {
+            carry_out(supervision_.buried(*status));
+        }
     }
 
     const System& system_;
     PciAddress address_;
-    const RunOptions& options_;
-    const SupervisedDriver& driver_;
+    fs::path path_;
+    char* const* argv_;
     milliseconds deadline_;
-    MemoryMap page_ = shared_page();
-    sigset_t old_mask_{}; ///< a driver's
     DriverEvents events_;
-    Successor successor_{[this] { prepare(); }, [this] { return serve(); }};
-    Ending last_;                                           ///< while its `dying` is not 0
-    fs::path program_ = fs::read_symlink("/proc/self/exe"); ///< now: later it may be "(deleted)"
+    Supervision supervision_;
+    Program program_;       ///< in use
+    Program tried_program_; ///< that may be, from now on
+    Child driver_;
+    Child successor_; ///< waits for the driver's end
+    Child tried_;     ///< of the new program, until its turn
+    Child dying_;     ///< its session is over, its status still to come
+    bool serving_ = false;
+    std::uint64_t beats_ = 0;
+    std::string violations_; ///< when the driver started
+    std::vector<Asker> askers_;
+    std::vector<Asker> answering_; ///< of the upgrade under way
+    std::optional<int> status_;
 };
 
 } // namespace
 
-int supervise(const System& system, const PciAddress& address, const RunOptions& options,
-              char** argv, const SupervisedDriver& driver) {
-    return Supervisor(system, address, options, driver).run(argv);
+SupervisionLimits supervision_limits(const System& system, unsigned deadline_ms,
+                                     unsigned restart_limit) {
+    SupervisionLimits limits;
+    limits.deadline = milliseconds(deadline_ms);
+    limits.restart_limit = restart_limit;
+    const std::int64_t window_s =
+        read_number(system.sys / "module/udrv_blk/parameters/recovery_window_s");
+    if (window_s > 0) {
+        limits.takeover =
+            std::clamp(milliseconds(window_s * 1000) / 3, milliseconds{1000}, limits.start);
+    }
+    return limits;
+}
+
+int supervise(const System& system, const PciAddress& address, const SupervisedProgram& program,
+              const SupervisionLimits& limits) {
+    return Supervisor(system, address, program, limits).run();
 }
 
 } // namespace udrv::cli

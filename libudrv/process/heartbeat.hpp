@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// Heartbeat: how a driver shows its supervisor (cli/supervisor.hpp) that it gets on.
-// One page of shared memory, made by the supervisor before it forks; the driver's
-// loop counts in it, the supervisor looks from time to time. A driver that stands
-// still is seen without its help: stopped, in an endless loop, or asleep for ever.
+// Heartbeat: how a driver shows its supervisor (cli/supervisor.hpp) that it makes progress.
+// A page of shared memory that the driver's loop counts in; the supervisor looks from time to
+// time, so a driver that hangs is noticed without its help: stopped, in a busy loop, or asleep
+// for ever.
 #pragma once
 
 #include <atomic>
@@ -16,25 +16,25 @@ namespace udrv {
 /// compares `beats` with its last reading.
 struct HeartbeatPage {
     std::atomic<std::uint64_t> beats;
-    std::atomic<std::uint32_t> serving; ///< not 0: set-up is over, beats are due
 };
 
 class Heartbeat {
   public:
     /// Of a driver that nobody watches.
     Heartbeat() = default;
-    /// `interval`: how long the driver may sleep between two beats. The page outlives
-    /// the driver's loop.
-    Heartbeat(HeartbeatPage& page, std::chrono::milliseconds interval)
-        : page_(&page), interval_(interval) {}
+    /// `interval`: how long the driver may sleep between two beats. `served`, called with
+    /// `argument` when set-up is over, may not throw. All of it outlives the driver's loop.
+    Heartbeat(HeartbeatPage& page, std::chrono::milliseconds interval,
+              void (*served)(int) noexcept = nullptr, int argument = -1)
+        : page_(&page), interval_(interval), served_(served), argument_(argument) {}
 
     [[nodiscard]] bool watched() const { return page_ != nullptr; }
     [[nodiscard]] std::chrono::milliseconds interval() const { return interval_; }
 
     /// Set-up is over.
     void serving() const noexcept {
-        if (page_ != nullptr) {
-            page_->serving.store(1, std::memory_order_relaxed);
+        if (served_ != nullptr) {
+            served_(argument_);
         }
     }
     void beat() noexcept {
@@ -46,6 +46,8 @@ class Heartbeat {
   private:
     HeartbeatPage* page_ = nullptr;
     std::chrono::milliseconds interval_{0};
+    void (*served_)(int) noexcept = nullptr;
+    int argument_ = -1;
     std::uint64_t beats_ = 0;
 };
 

@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: MIT
+//
+// A supervisor in a process of its own, with drivers that have no device
+// (programs/fake_driver.cpp).
+#include "cli/supervisor.hpp"
+
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <thread>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/child.hpp"
+#include "libudrv/process/output.hpp"
+#include "libudrv/process/supervised.hpp"
+
+namespace udrv::cli {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// Whatever happens on a busy machine; nothing waits for so long if all is well.
+constexpr auto patience = 60s;
+
+class SupervisorTest : public testing::Test {
+  protected:
+    SupervisorTest() {
+        std::string pattern = (fs::temp_directory_path() / "udrv-test-XXXXXX").string();
+        root_ = ::mkdtemp(pattern.data());
+        system_.sys = root_ / "sys";
+        system_.proc = "/proc";
+        fs::create_directories(system_.device(address_));
+        fs::create_directories(system_.pci_driver("udrv"));
+        fs::create_directory_symlink(system_.pci_driver("udrv"),
+                                     system_.device(address_) / "driver");
+        record_ = (root_ / "record").string();
+        program_ = root_ / "driver";
+        std::ofstream(record_).flush();
+        install("old");
+        limits_.deadline = 5s;
+        limits_.takeover = 5s;
+        limits_.ready = 5s;
+        limits_.long_life = 300ms;
+    }
+    ~SupervisorTest() override {
+        if (supervisor_ > 0) {
+            ::kill(supervisor_, SIGKILL);
+            ::waitpid(supervisor_, nullptr, 0);
+        }
+        fs::remove_all(root_);
+    }
+
+    /// A new program takes the place of the present one, as `mv` does it.
+    void install_text(const std::string& text, bool executable = true) const {
+        const fs::path fresh = root_ / "fresh";
+        std::ofstream(fresh) << text;
+        fs::permissions(fresh, executable ? fs::perms::owner_all
+                                          : fs::perms::owner_read | fs::perms::owner_write);
+        fs::rename(fresh, program_);
+    }
+    void install(const std::string& name, const std::string& fault = "") const {
+        install_text(
+            fmt::format("#!/bin/sh\nexec {} \"$@\" --as {} {}\n", UDRV_FAKE_DRIVER, name, fault));
+    }
+
+    /// `output`: of the supervisor and its drivers, given away.
+    void start(int output = -1) {
+        sigset_t before; // as `udrv run` does first of all
+        ::sigprocmask(SIG_BLOCK, &supervision_signals(), &before);
+        supervisor_ = ::fork();
+        if (supervisor_ != 0) {
+            ::sigprocmask(SIG_SETMASK, &before, nullptr);
+            return;
+        }
+        if (output >= 0) {
+            ::dup2(output, STDOUT_FILENO);
+            ::dup2(output, STDERR_FILENO);
+        }
+        ::close_range(3, ~0U, 0);
+        open_standard_files();
+        survive_lost_output();
+        log_to_stderr(false);
+        std::array<char*, 3> argv{const_cast<char*>("driver"), record_.data(), nullptr};
+        ::_exit(supervise(system_, address_, {.path = program_, .argv = argv.data()}, limits_));
+    }
+
+    /// How many lines the record has that begin so.
+    [[nodiscard]] int recorded(const std::string& start) const {
+        std::ifstream file(record_);
+        int count = 0;
+        for (std::string line; std::getline(file, line);) {
+            count += line.starts_with(start + " ") ? 1 : 0;
+        }
+        return count;
+    }
+    [[nodiscard]] bool wait_for(const std::string& start, int count = 1) const {
+        const auto end = std::chrono::steady_clock::now() + patience;
+        while (recorded(start) < count) {
+            if (std::chrono::steady_clock::now() > end) {
+                ADD_FAILURE() << "no '" << start << "' " << count << " times";
+                return false;
+            }
+            std::this_thread::sleep_for(5ms);
+        }
+        return true;
+    }
+    /// The last driver that served.
+    [[nodiscard]] pid_t driver() const {
+        std::ifstream file(record_);
+        pid_t last = 0;
+        for (std::string line; std::getline(file, line);) {
+            std::istringstream words(line);
+            std::string name;
+            std::string what;
+            pid_t pid = 0;
+            words >> name >> what >> pid;
+            last = what == "serving" ? pid : last;
+        }
+        return last;
+    }
+    void kill_driver() const { ASSERT_EQ(::kill(driver(), SIGKILL), 0); }
+
+    [[nodiscard]] bool supervised() {
+        const bool runs = ::waitpid(supervisor_, nullptr, WNOHANG) == 0;
+        supervisor_ = runs ? supervisor_ : 0;
+        return runs;
+    }
+    /// The supervisor's status after a polite end.
+    [[nodiscard]] int stopped(int number = SIGTERM) {
+        ::kill(supervisor_, number);
+        int status = 0;
+        ::waitpid(supervisor_, &status, 0);
+        supervisor_ = 0;
+        return status;
+    }
+    /// As `udrv upgrade` does: the outage in ms, or -1.
+    [[nodiscard]] int upgraded() const {
+        sigset_t answer;
+        sigemptyset(&answer);
+        sigaddset(&answer, upgrade_answer);
+        ::sigprocmask(SIG_BLOCK, &answer, nullptr);
+        ::sigqueue(supervisor_, SIGHUP, {.sival_int = upgrade_request});
+        siginfo_t info{};
+        const timespec limit{std::chrono::seconds(patience).count(), 0};
+        EXPECT_EQ(::sigtimedwait(&answer, &info, &limit), upgrade_answer);
+        return info.si_value.sival_int;
+    }
+    /// Killed and restarted `times` times, all of it with lost output.
+    void expect_service(int times) {
+        ASSERT_TRUE(wait_for("old serving"));
+        for (int n = 1; n <= times; ++n) {
+            kill_driver();
+            ASSERT_TRUE(wait_for("old serving", n + 1));
+            EXPECT_TRUE(supervised());
+        }
+        EXPECT_EQ(stopped(), 0);
+    }
+
+    fs::path root_;
+    fs::path program_;
+    std::string record_;
+    System system_;
+    PciAddress address_ = PciAddress::parse("0000:00:10.0");
+    SupervisionLimits limits_;
+    pid_t supervisor_ = 0;
+};
+
+TEST_F(SupervisorTest, NobodyReadsItsOutput) {
+    std::array<int, 2> ends{};
+    ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+    ::close(ends[0]);
+    start(ends[1]);
+    ::close(ends[1]);
+    expect_service(3);
+}
+
+TEST_F(SupervisorTest, TheReaderOfItsOutputStandsStill) {
+    std::array<int, 2> ends{};
+    ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+    ASSERT_EQ(::fcntl(ends[1], F_SETPIPE_SZ, 4096), 4096);
+    const std::string full(4096, 'x');
+    ASSERT_EQ(::write(ends[1], full.data(), full.size()), 4096);
+    start(ends[1]);
+    expect_service(3);
+    ::close(ends[0]);
+    ::close(ends[1]);
+}
+
+TEST_F(SupervisorTest, TheDiskOfItsOutputIsFull) {
+    const int full = ::open("/dev/full", O_WRONLY | O_CLOEXEC);
+    ASSERT_GE(full, 0);
+    start(full);
+    ::close(full);
+    expect_service(3);
+}
+
+TEST_F(SupervisorTest, ItsOutputIsClosed) {
+    const int none =
+        ::open("/dev/null", O_RDONLY | O_CLOEXEC); // as open_standard_files() leaves it
+    start(none);
+    ::close(none);
+    expect_service(3);
+}
+
+TEST_F(SupervisorTest, AnUpgrade) {
+    start();
+    ASSERT_TRUE(wait_for("old serving"));
+    install("new");
+    EXPECT_GE(upgraded(), 0);
+    EXPECT_EQ(recorded("old left"), 1);
+    EXPECT_EQ(recorded("new serving"), 1);
+    kill_driver();
+    EXPECT_TRUE(wait_for("new serving", 2)) << "its successor is of the new program, too";
+    EXPECT_EQ(stopped(), 0);
+}
+
+// Whoever can not even get ready does not disturb the one that serves.
+TEST_F(SupervisorTest, UpgradesToProgramsThatNeverGetReady) {
+    limits_.ready = 2s;
+    start();
+    ASSERT_TRUE(wait_for("old serving"));
+    const pid_t old = driver();
+    install_text("no program\n", false); // not executable
+    EXPECT_EQ(upgraded(), -1);
+    install_text(std::string("\x7f"
+                             "ELF\x02\x01\x01") +
+                 std::string(60, '\0')); // of no machine
+    EXPECT_EQ(upgraded(), -1);
+    install("new", "die-at-once");
+    EXPECT_EQ(upgraded(), -1);
+    install("new", "never-ready");
+    EXPECT_EQ(upgraded(), -1);
+    fs::remove(program_);
+    EXPECT_EQ(upgraded(), -1);
+    EXPECT_EQ(driver(), old);
+    EXPECT_EQ(::kill(old, 0), 0);
+    EXPECT_EQ(recorded("old serving"), 1);
+    EXPECT_EQ(recorded("new turn"), 0);
+    kill_driver();
+    EXPECT_TRUE(wait_for("old serving", 2)) << "the old program, though its file is gone";
+    EXPECT_EQ(stopped(), 0);
+}
+
+TEST_F(SupervisorTest, UpgradesToProgramsThatDoNotServe) {
+    limits_.takeover = 1s;
+    start();
+    ASSERT_TRUE(wait_for("old serving"));
+    int count = 1;
+    for (const char* fault : {"die-in-turn", "hang-in-turn", "die-soon"}) {
+        install("new", fault);
+        EXPECT_EQ(upgraded(), -1) << fault;
+        EXPECT_TRUE(wait_for("old serving", ++count)) << fault;
+        EXPECT_EQ(recorded("new turn"), count - 1) << fault;
+    }
+    EXPECT_TRUE(supervised());
+    EXPECT_EQ(stopped(), 0);
+}
+
+TEST_F(SupervisorTest, StormsOfSignals) {
+    start();
+    ASSERT_TRUE(wait_for("old serving"));
+    ::kill(supervisor_, SIGUSR2);
+    for (int n = 0; n < 100; ++n) {
+        ::kill(supervisor_, SIGHUP);
+        if (n % 10 == 0) {
+            ::kill(supervisor_, SIGUSR2);
+        }
+        std::this_thread::sleep_for(4ms);
+        ASSERT_TRUE(supervised()) << n;
+    }
+    install("new");
+    EXPECT_GE(upgraded(), 0);
+    EXPECT_TRUE(wait_for("new serving"));
+    EXPECT_EQ(stopped(SIGINT), 0);
+}
+
+TEST_F(SupervisorTest, ReportsWhileItStartsKillNobody) {
+    install("old", "slow");
+    start();
+    for (int n = 0; n < 200; ++n) { // while it starts, twice, and serves
+        ::kill(supervisor_, SIGUSR1);
+        std::this_thread::sleep_for(5ms);
+        if (n == 100) {
+            ASSERT_TRUE(wait_for("old serving"));
+            kill_driver();
+        }
+    }
+    ASSERT_TRUE(wait_for("old serving", 2));
+    ::kill(supervisor_, SIGUSR1);
+    EXPECT_TRUE(wait_for("old report"));
+    EXPECT_EQ(recorded("old turn"), 2) << "none died of it";
+    EXPECT_EQ(stopped(), 0);
+}
+
+TEST_F(SupervisorTest, AStopWhileItStarts) {
+    install("old", "hang-in-turn");
+    start();
+    ASSERT_TRUE(wait_for("old turn"));
+    EXPECT_EQ(stopped(), 0);
+}
+
+TEST_F(SupervisorTest, AStopBeforeTheFirstTurn) {
+    start();
+    EXPECT_EQ(stopped(), 0);
+}
+
+TEST_F(SupervisorTest, ItsDeathIsTheirs) {
+    start();
+    ASSERT_TRUE(wait_for("old serving"));
+    std::this_thread::sleep_for(limits_.long_life); // there may be a successor
+    ::kill(supervisor_, SIGKILL);
+    ::waitpid(supervisor_, nullptr, 0);
+    supervisor_ = 0;
+    EXPECT_TRUE(wait_for("old left"));
+    EXPECT_EQ(recorded("old turn"), 1);
+}
+
+} // namespace
+} // namespace udrv::cli
