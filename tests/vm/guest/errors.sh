@@ -83,6 +83,24 @@ check 'bind of what runs is no error' "$udrv" bind --unsafe-no-iommu $bdf
 check_eq 'and changes nothing' "$(attr state) $(attr owner)" "running ${driver_pid[$bdf]}"
 check 'the first ends well' stop_driver
 
+phase 'lost output'
+serves() { [ "$(attr state)" = running ] && [ "$(attr owner)" != "${1:-0}" ]; } # [ANOTHER PID]
+"$udrv" run e1000 $bdf >&- 2>&- <&- &
+pid=$!
+check 'closed standard files: it serves' wait_for 20 serves
+check_eq 'they are none of the device' "$(readlink /proc/$pid/fd/[0-2] | sort -u)" /dev/null
+kill $pid
+check 'and ends well' wait $pid
+mkfifo /tmp/reader
+"$udrv" run e1000 $bdf --restart >/tmp/reader 2>&1 &
+supervisor=$!
+check 'its reader has seen enough' grep -m 1 -q ready /tmp/reader
+driver=$(attr owner)
+kill -KILL "$driver"
+check 'and is gone: the driver is started again' wait_for 20 serves "$driver"
+kill $supervisor
+check 'and ends well' wait $supervisor
+
 phase 'names'
 ip link add taken type dummy
 "$udrv" unbind $bdf

@@ -273,6 +273,7 @@ for dev in $bdf $ahci $ide; do
 done
 # A driver that can not start is not started for ever; one that is unbound neither.
 "$udrv" unbind $bdf
+"$udrv" unbind $ide # else the kernel says, at the end of its window, that no driver came
 "$udrv" run e1000 $bdf --restart >/dev/null 2>/tmp/err
 check_eq 'not bound: status' $? 1
 check_eq 'not bound: lines' "$(wc -l </tmp/err)" 1
