@@ -115,6 +115,37 @@ void refuse_without_bounce_buffers(const System& system, const PciAddress& addre
     }
 }
 
+/// The driver of a function that would share its memory with ours: not if it is ours too,
+/// or a bridge. The kernel has the same rule (kmod/confine.c).
+std::string stranger(const System& system, const std::string& member) {
+    const fs::path device = system.sys / "bus/pci/devices" / member;
+    const std::string kind = read_line(device / "class").substr(0, 6); // 0x060400: a bridge
+    std::error_code error;
+    const fs::path driver = fs::read_symlink(device / "driver", error);
+    if (error || driver.filename() == "udrv" || kind == "0x0604" || kind == "0x0607") {
+        return {};
+    }
+    return driver.filename().string();
+}
+
+/// Has the kernel allow what no IOMMU confines; for all devices, until it is told otherwise.
+void allow_unconfined(const System& system, const std::string& tried) {
+    write_or_throw(system.sys / "module/udrv/parameters/allow_unsafe_no_iommu", "1", tried);
+}
+
+void require_taken(const System& system, const PciAddress& address, int error,
+                   const std::string& tried) {
+    if (error == EPERM) {
+        throw_error(error, tried, "the kernel refuses a device that no IOMMU confines",
+                    "it always does when it is locked down (`dmesg` says so); it has its old "
+                    "driver again");
+    }
+    if (error != 0 || system.bound_driver(address) != "udrv") {
+        throw_error(error != 0 ? error : EIO, tried, "the kernel module did not take the device",
+                    "`dmesg` says why; it has its old driver again");
+    }
+}
+
 void wait_for_node(const System& system, const PciAddress& address) {
     using namespace std::chrono_literals;
     for (int attempt = 0; attempt < 200; ++attempt) {
@@ -140,10 +171,14 @@ std::string unconfined(const System& system, const PciAddress& address) {
     if (type != "DMA") {
         return fmt::format("its IOMMU lets it through (type {})", type);
     }
-    const auto members = list(group / "devices");
-    if (members.size() > 1) {
-        return fmt::format("its IOMMU can not tell it from {}",
-                           members.front() == address.str() ? members.back() : members.front());
+    for (const std::string& member : list(group / "devices")) {
+        const std::string driver =
+            member == address.str() ? std::string() : stranger(system, member);
+        if (!driver.empty()) {
+            return fmt::format("its IOMMU cannot tell it from {}, which has the driver {} "
+                               "(unbinding that is another way)",
+                               member, driver);
+        }
     }
     return {};
 }
@@ -182,18 +217,20 @@ void bind(const System& system, const PciAddress& address, const BindOptions& op
     if (!old_driver.empty()) {
         write_or_throw(system.pci_driver(old_driver) / "unbind", address.str(), tried);
     }
-    write_or_throw(system.sys / "bus/pci/drivers_probe", address.str(), tried);
-    if (system.bound_driver(address) != "udrv") {
-        throw_error(EIO, tried, "the kernel module did not take the device",
-                    "`dmesg` says why; it has its old driver again");
+    if (!reason.empty()) {
+        allow_unconfined(system, tried);
     }
-    // What only the kernel knows.
-    if (reason.empty() && read_number(system.device(address) / "udrv/iommu") == 0) {
+    const fs::path take = system.pci_driver("udrv") / "bind";
+    int error = write_text(take, address.str());
+    if (error == EPERM && reason.empty()) { // what only the kernel knows
         reason = "its IOMMU does not remap interrupts";
         if (!options.without_iommu) {
             refuse_unconfined(reason, tried, "it has its old driver again; ");
         }
+        allow_unconfined(system, tried);
+        error = write_text(take, address.str());
     }
+    require_taken(system, address, error, tried);
     if (options.untrusted) {
         write_or_throw(system.device(address) / "udrv/untrusted", "1", tried);
     }

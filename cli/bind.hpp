@@ -17,8 +17,8 @@ struct BindOptions {
     std::function<bool(PciId)> served = {}; ///< whether a driver is there for it; empty: any
 };
 
-/// Why no IOMMU would confine the device, or empty. Whether its interrupts are remapped is
-/// seen only once it is bound.
+/// Why no IOMMU would confine the device, or empty. Whether its interrupts are remapped only
+/// the kernel knows: it refuses to bind it otherwise.
 [[nodiscard]] std::string unconfined(const System& system, const PciAddress& address);
 
 /// Gives the device to udrv (driver_override, as for vfio-pci): takes it from its

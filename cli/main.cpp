@@ -85,8 +85,8 @@ void add_commands(CLI::App& app, Arguments& arguments) {
         "--force", arguments.force,
         "Even if it carries a mounted disk or the default route, or no driver serves it");
     bind->add_flag("--unsafe-no-iommu", arguments.without_iommu,
-                   "Even if no IOMMU confines it: its driver can then reach all memory");
-
+                   "Even if no IOMMU confines it: its driver can then reach all memory. Sets "
+                   "udrv's parameter allow_unsafe_no_iommu");
     bind->add_flag("--untrusted", arguments.untrusted,
                    "Copy what its driver receives before the stack looks, and never show it or "
                    "a reader older memory");

@@ -31,17 +31,6 @@ static ssize_t _name##_show(struct device *dev, struct device_attribute *attr,	\
 }										\
 static DEVICE_ATTR_##_mode(_name)
 
-bool udrv_confined(struct pci_dev *pdev)
-{
-	struct iommu_domain *domain = iommu_get_domain_for_dev(&pdev->dev);
-
-	/*
-	 * Not if the IOMMU forgets mappings late (iommu.strict=1), nor if the device can
-	 * write another one's interrupt messages.
-	 */
-	return domain && domain->type == IOMMU_DOMAIN_DMA && msi_device_has_isolated_msi(&pdev->dev);
-}
-
 UDRV_ATTR(RO, state, "%s", !s ? "idle" : test_bit(UDRV_SESSION_ENDING, &s->flags) ? "ending" :
 		       READ_ONCE(s->port) ? "running" : "open");
 UDRV_ATTR(RO, owner, "%d", s ? s->pid : 0);
@@ -50,7 +39,13 @@ UDRV_ATTR(RO, pinned_bytes, "%ld", s ? atomic_long_read(&s->pinned_bytes) : 0L);
 UDRV_ATTR(RO, interrupts, "%ld", atomic_long_read(&udev->interrupts));
 UDRV_ATTR(RO, violations, "%ld", atomic_long_read(&udev->violations));
 UDRV_ATTR(RO, mappings, "%d", s ? atomic_read(&s->nr_regions) : 0);
-UDRV_ATTR(RO, iommu, "%d", udrv_confined(udev->pdev));
+
+/* Looks at the whole IOMMU group. */
+static ssize_t iommu_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%d\n", udrv_confined(to_pci_dev(dev)));
+}
+static DEVICE_ATTR_RO(iommu);
 
 /*
  * Written before a driver starts: what it hands up is copied first, and an IOMMU
@@ -139,6 +134,9 @@ static int udrv_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 
 	if (!dev_is_dma_coherent(&pdev->dev))
 		return dev_err_probe(&pdev->dev, -EOPNOTSUPP, "its DMA passes by the caches\n");
+	ret = udrv_may_drive(pdev);
+	if (ret)
+		return ret;
 	udev = udrv_device_alloc(pdev);
 	if (!udev)
 		return -ENOMEM;
@@ -160,9 +158,11 @@ static int udrv_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		add_taint(TAINT_USER, LOCKDEP_STILL_OK);
 	}
 
+	udrv_devices_add(udev);
 	ret = misc_register(&udev->misc);
 	if (!ret)
 		return 0;
+	udrv_devices_remove(udev);
 	udrv_bars_release(udev);
 	pci_release_regions(pdev);
 err_disable:
@@ -182,6 +182,7 @@ static void udrv_remove(struct pci_dev *pdev)
 	mutex_unlock(&udev->lock);
 	misc_deregister(&udev->misc);
 	udrv_device_end_session(udev);
+	udrv_devices_remove(udev);
 
 	if (udev->port) {
 		struct module *owner = udev->port->type->owner;
@@ -198,7 +199,7 @@ static void udrv_remove(struct pci_dev *pdev)
 }
 
 /* No ids: by driver_override only. */
-static struct pci_driver udrv_driver = {
+struct pci_driver udrv_driver = {
 	.name = "udrv",
 	.dev_groups = udrv_groups,
 	.probe = udrv_probe,
@@ -212,9 +213,15 @@ static int __init udrv_init(void)
 	udrv_wq = alloc_workqueue("udrv", WQ_MEM_RECLAIM | WQ_UNBOUND | WQ_HIGHPRI, 0);
 	if (!udrv_wq)
 		return -ENOMEM;
-	ret = pci_register_driver(&udrv_driver);
+	ret = udrv_confine_init();
 	if (ret)
-		destroy_workqueue(udrv_wq);
+		goto err_queue;
+	ret = pci_register_driver(&udrv_driver);
+	if (!ret)
+		return 0;
+	udrv_confine_exit();
+err_queue:
+	destroy_workqueue(udrv_wq);
 	return ret;
 }
 module_init(udrv_init);
@@ -222,6 +229,7 @@ module_init(udrv_init);
 static void __exit udrv_exit(void)
 {
 	pci_unregister_driver(&udrv_driver);
+	udrv_confine_exit();
 	destroy_workqueue(udrv_wq);	/* a worker may be in its last lines */
 }
 module_exit(udrv_exit);

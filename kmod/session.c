@@ -189,10 +189,23 @@ static void udrv_session_kill(struct udrv_session *s)
 	queue_work(udrv_wq, &s->end_work);
 }
 
-static void udrv_session_end(struct udrv_session *s)
+void udrv_session_end(struct udrv_session *s)
 {
 	udrv_session_kill(s);
 	wait_for_completion(&s->ended);
+}
+
+/* The session, with a reference; or NULL. */
+struct udrv_session *udrv_device_session(struct udrv_device *udev)
+{
+	struct udrv_session *s;
+
+	mutex_lock(&udev->lock);
+	s = udev->session;
+	if (s)
+		refcount_inc(&s->ref);
+	mutex_unlock(&udev->lock);
+	return s;
 }
 
 /*
@@ -203,12 +216,8 @@ void udrv_device_end_session(struct udrv_device *udev)
 {
 	struct udrv_session *s;
 
-	mutex_lock(&udev->lock);
 	WRITE_ONCE(udev->lock_lent, true);
-	s = udev->session;
-	if (s)
-		refcount_inc(&s->ref);
-	mutex_unlock(&udev->lock);
+	s = udrv_device_session(udev);
 	if (s) {
 		udrv_session_end(s);
 		udrv_session_put(s);
@@ -262,6 +271,8 @@ static int udrv_session_begin(struct udrv_device *udev, struct udrv_session *s)
 	else if (udev->session)
 		ret = -EBUSY;
 	else
+		ret = udrv_may_open(udev->pdev);
+	if (!ret)
 		ret = dma_set_mask_and_coherent(&udev->pdev->dev, DMA_BIT_MASK(32));
 	if (!ret)
 		udev->session = s;

@@ -36,6 +36,7 @@
 #include <linux/iopoll.h>
 #include <linux/kref.h>
 #include <linux/refcount.h>
+#include <linux/list.h>
 #include <linux/log2.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
@@ -126,7 +127,8 @@ struct udrv_device {
 	struct list_head margins;	/* struct udrv_margin */
 	bool was_untrusted;		/* before it was bound: so it is left */
 	bool lock_lent;			/* device lock: see udrv_device_end_session() */
-	struct mutex lock;		/* session */
+	struct list_head list;		/* see confine.c */
+	struct mutex lock;		/* session, removed */
 	struct udrv_session *session;
 	struct udrv_port *port;		/* made under s->lock, removed when no session is left */
 	atomic_long_t interrupts;
@@ -195,15 +197,26 @@ static inline bool udrv_violated(const struct udrv_session *s)
 extern const struct file_operations udrv_session_fops;
 
 /* device.c */
-bool udrv_confined(struct pci_dev *pdev);	/* by an IOMMU */
+extern struct pci_driver udrv_driver;
 struct udrv_device *udrv_device_get(struct udrv_device *udev);
 void udrv_device_put(struct udrv_device *udev);
+
+/* confine.c */
+bool udrv_confined(struct pci_dev *pdev);	/* by an IOMMU */
+int udrv_may_drive(struct pci_dev *pdev);
+int udrv_may_open(struct pci_dev *pdev);
+void udrv_devices_add(struct udrv_device *udev);
+void udrv_devices_remove(struct udrv_device *udev);
+int udrv_confine_init(void);
+void udrv_confine_exit(void);
 
 /* calls.c */
 long udrv_ioctl(struct file *file, unsigned int cmd, unsigned long value);
 
 /* session.c */
 void udrv_device_end_session(struct udrv_device *udev);
+struct udrv_session *udrv_device_session(struct udrv_device *udev);
+void udrv_session_end(struct udrv_session *s);
 void udrv_session_put(struct udrv_session *s);
 
 /*

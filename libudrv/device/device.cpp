@@ -50,8 +50,11 @@ bool exists(const std::string& path) {
         }
         throw_error(error, tried, "the device is not bound to udrv",
                     fmt::format("bind it with `udrv bind {}`", bdf));
-    case EACCES:
     case EPERM:
+        throw_error(error, tried, "no IOMMU confines it, and that needs a permission",
+                    "`udrv bind --unsafe-no-iommu` it, and run as root (CAP_SYS_RAWIO); `dmesg` "
+                    "may say more");
+    case EACCES:
         throw_error(error, tried, fmt::format("no permission for {}/{}", device_dir, bdf),
                     "run as root, or give your user the device file with chown");
     case EBUSY: {

@@ -35,8 +35,16 @@ bridge=0000:00:00.0 # the host's
 refused 'bind of what no driver serves' 1 'no driver here serves a 8086:.*--force' "$udrv" bind --unsafe-no-iommu $bridge
 check_eq 'it is not bound' "$(ls -d /sys/bus/pci/devices/$bridge/driver 2>/dev/null)" ''
 refused 'bind without an IOMMU' 1 'no IOMMU confines it.*--unsafe-no-iommu' "$udrv" bind $bdf
+mark_kernel_log
+echo udrv >/sys/bus/pci/devices/$bdf/driver_override
+echo $bdf >/sys/bus/pci/drivers_probe
+check_eq 'nor by driver_override' "$(ls -d /sys/bus/pci/devices/$bdf/driver 2>/dev/null)" ''
+check 'the log says what to do' grep -q "$bdf.*refused: no IOMMU.*parameter allow_unsafe_no_iommu" \
+    <(new_kernel_messages)
+echo >/sys/bus/pci/devices/$bdf/driver_override
 "$udrv" bind --unsafe-no-iommu $bdf 2>/tmp/bind.err
 check_eq 'bind succeeds' $? 0
+check_eq 'the parameter says so' "$(cat /sys/module/udrv/parameters/allow_unsafe_no_iommu)" Y
 check 'and warns that no IOMMU confines the device' grep -q 'warning: .*no IOMMU' /tmp/bind.err
 check 'bound twice is no error' "$udrv" bind --unsafe-no-iommu $bdf
 
@@ -53,8 +61,16 @@ chmod 666 /dev/udrv/$bdf
 limited() { # KIB COMMAND...: as a user without the right to lock more
     local kib=$1
     shift
-    (ulimit -l "$kib" && nobody --inh-caps=-all --bounding-set=-all "$@")
+    # What no IOMMU confines needs a capability.
+    (ulimit -l "$kib" && nobody --inh-caps=-all,+sys_rawio --ambient-caps=-all,+sys_rawio \
+        --bounding-set=-all,+sys_rawio "$@")
 }
+refused 'without CAP_SYS_RAWIO' 1 'no IOMMU confines it.*CAP_SYS_RAWIO' \
+    nobody --inh-caps=-all --bounding-set=-all "$udrv" run e1000 $bdf
+nothing_left 'without CAP_SYS_RAWIO'
+echo N >/sys/module/udrv/parameters/allow_unsafe_no_iommu
+refused 'the parameter off again' 1 'no IOMMU confines it.*bind --unsafe-no-iommu' "$udrv" run e1000 $bdf
+echo Y >/sys/module/udrv/parameters/allow_unsafe_no_iommu
 refused 'memlock of 16 KiB' 1 'locked memory is 16 KiB.*ulimit -l' limited 16 "$udrv" run e1000 $bdf
 nothing_left 'memlock'
 refused 'memlock of 0' 1 'locked memory is 0 KiB.*ulimit -l' limited 0 "$udrv" run e1000 $bdf
@@ -139,7 +155,14 @@ nothing_left 'run without udrv_net'
 insmod "$build/modules/udrv_net.ko"
 check 'with it' start_driver
 check 'ends well' stop_driver
-"$udrv" unbind $bdf
 "$udrv" unbind $edu
+
+phase 'a kernel that is locked down'
+mount -t securityfs securityfs /sys/kernel/security
+echo integrity >/sys/kernel/security/lockdown
+refused 'run' 1 'no IOMMU confines it.*dmesg' "$udrv" run e1000 $bdf
+nothing_left 'locked down'
+"$udrv" unbind $bdf
+refused 'bind' 1 'locked down.*dmesg' "$udrv" bind --unsafe-no-iommu $bdf
 check 'rmmod at the end' rmmod udrv_net udrv
 summary
