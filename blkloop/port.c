@@ -114,8 +114,14 @@ static struct udrv_disk *udrv_blk_find(struct udrv_blk *blk, const struct udrv_b
 static void udrv_blk_window_work(struct work_struct *work)
 {
 	struct udrv_blk *blk = container_of(to_delayed_work(work), struct udrv_blk, window);
+	unsigned long longer;
 	u32 n;
 
+	longer = udrv_wait_longer(blk->port.udev, recovery_window_s * HZ);
+	if (longer) {
+		queue_delayed_work(udrv_wq, &blk->window, longer);
+		return;
+	}
 	for (n = 0; n < blk->nr_disks; n++) {
 		if (blk->disks[n]->attached)
 			continue;

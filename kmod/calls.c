@@ -172,6 +172,7 @@ long udrv_ioctl(struct file *file, unsigned int cmd, unsigned long value)
 			return -ENOTTY;
 	if (current->mm != s->mn.mm)
 		return -EPERM;
+	udrv_set_freezable(s);
 	if ((_IOC_DIR(cmd) & _IOC_WRITE) && copy_from_user(arg, uarg, _IOC_SIZE(cmd)))
 		return -EFAULT;
 	if (c->locked)

@@ -113,6 +113,7 @@ static struct udrv_device *udrv_device_alloc(struct pci_dev *pdev)
 	INIT_LIST_HEAD(&udev->margins);
 	udev->pdev = pci_dev_get(pdev);
 	udev->was_untrusted = pdev->untrusted;
+	udev->reopened = jiffies;
 	udev->misc = (struct miscdevice){
 		.minor = MISC_DYNAMIC_MINOR,
 		.fops = &udrv_session_fops,
@@ -158,6 +159,7 @@ static int udrv_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		add_taint(TAINT_USER, LOCKDEP_STILL_OK);
 	}
 
+	pci_save_state(pdev);	/* what an error's slot reset restores */
 	udrv_devices_add(udev);
 	ret = misc_register(&udev->misc);
 	if (!ret)
@@ -204,6 +206,9 @@ struct pci_driver udrv_driver = {
 	.dev_groups = udrv_groups,
 	.probe = udrv_probe,
 	.remove = udrv_remove,
+	.shutdown = udrv_shutdown,
+	.err_handler = &udrv_error_handlers,
+	.driver.pm = pm_sleep_ptr(&udrv_pm_ops),
 };
 
 static int __init udrv_init(void)

@@ -122,14 +122,17 @@ static ssize_t udrv_irq_read_iter(struct kiocb *iocb, struct iov_iter *to)
 
 	if (iov_iter_count(to) < len)
 		return -EINVAL;
+	udrv_set_freezable(irq->session);
 	udrv_irq_publish(irq);
 	if (!udrv_irq_pending(irq))
 		udrv_irq_unmask(irq);
 	if (nowait ? !udrv_irq_pending(irq) :
 		     wait_event_interruptible(irq->wq, udrv_irq_pending(irq)))
 		return nowait ? -EAGAIN : -ERESTARTSYS;
-	if (READ_ONCE(irq->session->dead))
+	if (READ_ONCE(irq->session->dead)) {
+		udrv_set_freezable(irq->session);
 		return -ENODEV;
+	}
 	ev.interrupts = atomic_xchg(&irq->interrupts, 0);
 	ev.doorbells = atomic_xchg(&irq->doorbells, 0);
 	if (len < sizeof(ev))
@@ -154,6 +157,7 @@ static __poll_t udrv_irq_poll(struct file *file, poll_table *wait)
 	struct udrv_irq *irq = file->private_data;
 
 	poll_wait(file, &irq->wq, wait);
+	udrv_set_freezable(irq->session);
 	if (!udrv_irq_pending(irq))
 		udrv_irq_unmask(irq);
 	if (READ_ONCE(irq->session->dead))

@@ -105,8 +105,12 @@ static bool udrv_quiesce(struct udrv_session *s)
 	if (!pci_device_is_present(pdev))
 		return true;		/* pulled out: nothing left to do DMA */
 	quiet = pci_wait_for_pending_transaction(pdev);
+	if (pci_channel_offline(pdev))
+		return quiet;		/* cut off after a bus error; a reset of its slot follows */
 	udrv_stop_chip(s);
+	WRITE_ONCE(s->udev->resetter, current);
 	ret = udrv_reset(s->udev);
+	WRITE_ONCE(s->udev->resetter, NULL);
 	pci_clear_master(pdev);
 	return quiet || !ret;
 }
@@ -256,6 +260,7 @@ static int udrv_release(struct inode *inode, struct file *file)
 	struct udrv_session *s = file->private_data;
 
 	udrv_session_end(s);	/* its maps are in this inode's mapping */
+	udrv_set_freezable(s);
 	udrv_session_put(s);
 	return 0;
 }
@@ -270,6 +275,8 @@ static int udrv_session_begin(struct udrv_device *udev, struct udrv_session *s)
 		ret = -ENODEV;
 	else if (udev->session)
 		ret = -EBUSY;
+	else if (udev->closed)
+		ret = -EAGAIN;
 	else
 		ret = udrv_may_open(udev->pdev);
 	if (!ret)
@@ -311,6 +318,8 @@ static int udrv_open(struct inode *inode, struct file *file)
 	ret = mmu_notifier_register(&s->mn, current->mm);
 	if (ret)
 		udrv_release(inode, file);
+	else
+		udrv_set_freezable(s);
 	return ret;
 }
 

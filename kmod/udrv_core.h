@@ -122,13 +122,16 @@ struct udrv_device {
 	struct pci_dev *pdev;		/* a reference */
 	struct miscdevice misc;
 	bool removed;
+	bool closed;			/* asleep, in a reset, going down: no session begins */
+	unsigned long reopened;		/* jiffies: when that was last over */
 	bool intx_maskable;
 	unsigned int bar_maps;		/* by number: BARs that can be mapped, see mmap.c */
 	struct list_head margins;	/* struct udrv_margin */
 	bool was_untrusted;		/* before it was bound: so it is left */
 	bool lock_lent;			/* device lock: see udrv_device_end_session() */
+	struct task_struct *resetter;	/* who resets it at a session's end */
 	struct list_head list;		/* see confine.c */
-	struct mutex lock;		/* session, removed */
+	struct mutex lock;		/* session, removed, closed */
 	struct udrv_session *session;
 	struct udrv_port *port;		/* made under s->lock, removed when no session is left */
 	atomic_long_t interrupts;
@@ -172,6 +175,12 @@ void udrv_port_type_set(u32 kind, struct udrv_port_type *type);
 /* For work that a session's end may wait for. */
 extern struct workqueue_struct *udrv_wq;
 
+/*
+ * For a port that has waited `window` jiffies for the next driver: how many more it
+ * should, or 0. No driver can come while the device sleeps, nor is that its fault.
+ */
+unsigned long udrv_wait_longer(struct udrv_device *udev, unsigned long window);
+
 /* A simulated interrupt. Any context. */
 void udrv_irq_doorbell(struct udrv_irq *irq);
 
@@ -209,6 +218,12 @@ void udrv_devices_add(struct udrv_device *udev);
 void udrv_devices_remove(struct udrv_device *udev);
 int udrv_confine_init(void);
 void udrv_confine_exit(void);
+
+/* power.c */
+extern const struct dev_pm_ops udrv_pm_ops;
+extern const struct pci_error_handlers udrv_error_handlers;
+void udrv_shutdown(struct pci_dev *pdev);
+void udrv_set_freezable(struct udrv_session *s);
 
 /* calls.c */
 long udrv_ioctl(struct file *file, unsigned int cmd, unsigned long value);

@@ -54,6 +54,9 @@ bool exists(const std::string& path) {
         throw_error(error, tried, "no IOMMU confines it, and that needs a permission",
                     "`udrv bind --unsafe-no-iommu` it, and run as root (CAP_SYS_RAWIO); `dmesg` "
                     "may say more");
+    case EAGAIN:
+        throw_error(error, tried, "it is being reset, or the machine goes to sleep",
+                    "try again in a moment");
     case EACCES:
         throw_error(error, tried, fmt::format("no permission for {}/{}", device_dir, bdf),
                     "run as root, or give your user the device file with chown");
