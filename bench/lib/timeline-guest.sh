@@ -28,6 +28,7 @@ require 'a peer' setup_peer
 require 'link up' up_udn0
 require 'first answer' wait_reachable
 serve_iperf
+mark_kernel_log
 fio --name=disk --filename=/dev/udb0 --rw=read --bs=128k --direct=1 --ioengine=psync \
     --time_based --runtime=$((seconds + 2)) --write_bw_log="$out/disk" --log_avg_msec=250 \
     --output-format=json --output="$out/disk.json" &
