@@ -143,8 +143,8 @@ for driver in "${drivers[@]}"; do
         require 'first answer' wait_reachable
         ;;
     *)
-        disk[$driver]=$(find "/sys/bus/pci/devices/${device[$driver]}/" -name 'udb*' -path '*/block/*' -prune | head -n 1)
-        disk[$driver]=/dev/${disk[$driver]##*/}
+        disk[$driver]=/dev/udb${#disk[@]}
+        require "$driver: a disk" wait_for 20 test -b "${disk[$driver]}"
         printf 'start=2048,size=96MiB\n' | sfdisk -q "${disk[$driver]}"
         require "$driver: a partition" wait_for 10 test -b "${disk[$driver]}p1"
         require "$driver: dm-integrity" integrity_open "$driver"
