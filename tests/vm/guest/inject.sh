@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# usage: inject.sh LIVES FAULTS SEED DRIVER...
+# usage: inject.sh FAULTS A_LIFE SEED DRIVER...
 # Each DRIVER (e1000, ahci, ide) serves checked traffic behind an IOMMU under its
-# supervisor. LIVES times FAULTS faults are put into its running code and memory. Counted:
-# how it ended, what readers and the peer saw meanwhile, whether the next driver is correct.
+# supervisor. FAULTS faults in all are put into its running code and memory, A_LIFE at once (fewer
+# where it dies of the first of them). Counted: how it ended, what readers and the peer saw meanwhile, whether the next driver is correct.
 . tests/vm/guest/disk_lib.sh
-lives=$1 faults=$2 seed=$3
+faults=$1 a_life=$2 seed=$3
 shift 3
 drivers=("$@")
 deadline_ms=1000
@@ -35,14 +35,11 @@ outcome() { # TEXT of the supervisor
 net_correct() {
     local way
     wait_for 20 reachable || return
-    for way in 'here peer 10.0.0.2' 'peer here 10.0.0.1'; do
+    for way in 'here in_peer 10.0.0.2' 'in_peer here 10.0.0.1'; do
         read -r from to address <<<"$way"
-        (
-            limit=30
-            timeout $limit "$to" "$helpers/net_probe" receive 5602 >/tmp/correct.got & receiver=$!
-            timeout $limit "$from" "$helpers/net_probe" send "$address" 5602 </tmp/correct.data >/tmp/correct.out 2>&1
-            wait $receiver
-        )
+        "$to" timeout 60 "$helpers/net_probe" receive 5602 >/tmp/correct.got & receiver=$!
+        "$from" timeout 60 "$helpers/net_probe" send "$address" 5602 </tmp/correct.data >/tmp/correct.out 2>&1
+        wait $receiver
         cmp -s /tmp/correct.data /tmp/correct.got || return 1
     done
 }
@@ -93,17 +90,19 @@ integrity_open() { # DRIVER: also from a damaged superblock
 # ---- Faults ----------------------------------------------------------------------
 
 torment() { # DRIVER
-    local dev=${device[$1]} life pid before how line n=0
-    for ((life = 0; life < lives; life++)); do
-        wait_for 120 running "$dev" || { echo "never-again 0" >>"/tmp/lives-$1"; return; }
+    local dev=${device[$1]} life=0 pid before how line n total=0
+    while [ $total -lt "$faults" ]; do
+        wait_for 120 running "$dev" || { echo "never-again 0 wrong" >>"/tmp/lives-$1"; return; }
         # A life of a second and more, so that the next one starts at once; traffic flows.
         sleep 1.2
         pid=$(attr owner "$dev")
-        [ "$pid" != 0 ] || { life=$((life - 1)); continue; }
+        [ "$pid" != 0 ] || continue
         before=$(endings "$dev")
         # shellcheck disable=SC2086 # patterns
-        line=$("$helpers/inject_faults" "$pid" "$faults" $((seed + life)) ${code[$1]} 2>/dev/null)
+        line=$("$helpers/inject_faults" "$pid" "$a_life" $((seed * 1000000 + life)) ${code[$1]} 2>/dev/null)
         n=$(sed -n 's/.*"faults": \([0-9]*\).*/\1/p' <<<"$line")
+        life=$((life + 1))
+        total=$((total + ${n:-0}))
         how=survived
         if wait_for 1 another "$dev" "$pid"; then
             how=ended
@@ -123,7 +122,7 @@ torment() { # DRIVER
         else
             echo "$how ${n:-0} wrong" >>"/tmp/lives-$1"
         fi
-        [ $(((life + 1) % 50)) != 0 ] || echo "$1: $((life + 1)) lives, $SECONDS s"
+        [ $((life % 50)) != 0 ] || echo "$1: $life lives, $total faults, $SECONDS s"
     done
 }
 
@@ -152,7 +151,7 @@ for driver in "${drivers[@]}"; do
     esac
 done
 mark_kernel_log
-phase "$lives lives of ${drivers[*]}, $faults faults each, seed $seed"
+phase "$faults faults in each of ${drivers[*]}, $a_life a life, seed $seed"
 for driver in "${drivers[@]}"; do
     if [ "$driver" = e1000 ]; then streams & else verified "$driver" & fi
     loads+=($!)
@@ -165,8 +164,7 @@ wait "${loads[@]}"
 
 for driver in "${drivers[@]}"; do
     count=$(awk '{ n += $2 } END { print n + 0 }' "/tmp/lives-$driver")
-    check_ge "$driver: lives" "$(wc -l <"/tmp/lives-$driver")" "$lives"
-    check_ge "$driver: faults" "$count" $((lives * faults * 9 / 10))
+    check_ge "$driver: faults, in $(wc -l <"/tmp/lives-$driver") lives" "$count" "$faults"
     echo "$driver: by kind: $(python3 -c '
 import collections, json, sys
 total = collections.Counter()
@@ -186,6 +184,6 @@ print(", ".join(f"{kind} {n}" for kind, n in total.items()))' <"/tmp/kinds-$driv
     fi
 done
 echo "IOMMU faults logged: $(dmesg | grep -c 'DMAR:.*fault')"
-check_eq 'kernel: warnings and oopses' "$(dmesg | grep -cE 'BUG:|WARNING:|Oops|general protection|UBSAN|KASAN')" 0
+check_eq 'kernel: warnings and oopses' "$(dmesg | grep -v 'traps: udrv' | grep -cE 'BUG:|WARNING:|Oops|general protection|UBSAN|KASAN')" 0
 check 'the machine: a process starts, a file is written, the log is read' bash -c 'date >/tmp/alive && dmesg | tail -n 1'
 summary
