@@ -209,9 +209,9 @@ std::string Channel::identify(unsigned number) {
             return error;
         }
     }
-    const bool nobody = std::all_of(unit.words.begin(), unit.words.end(),
+    const bool silent = std::all_of(unit.words.begin(), unit.words.end(),
                                     [](std::uint16_t word) { return word == 0; });
-    if (nobody && alternate_status() == 0) {
+    if (silent && alternate_status() == 0) {
         return {};
     }
     const ata::IdentifyResult result = ata::parse_identify(unit.words);
