@@ -6,6 +6,8 @@ rounds=20
 cycles=20
 starts=50
 
+same_attr() { [ "$(attr "$1")" = "$2" ]; }
+
 load_modules
 require 'bind' "$udrv" bind --unsafe-no-iommu $bdf
 require 'the driver starts' start_driver
@@ -92,6 +94,17 @@ stop_driver $bdf KILL
 check_eq 'killed with 20 packets: sent' $(($(counter packets) - sent)) 0
 check_ge 'counted as dropped' $(($(counter dropped) - lost)) 20
 check_le 'and not much else' $(($(counter dropped) - lost)) 25
+require 'the next one starts' start_driver
+check 'and is answered' wait_reachable
+
+# Too few packets to stop the queue, and no supervisor: TCP would wait for ever.
+phase 'a hung driver that holds three packets'
+check_eq 'violations before' "$(attr violations)" 0
+kill -STOP "${driver_pid[$bdf]}"
+for ((i = 0; i < 3; i++)); do echo held >/dev/udp/10.0.0.2/9; done
+check 'its session ends' wait_for 30 same_attr violations 1
+check_eq 'the kernel says why' "$(new_kernel_messages | grep -c 'no transmit progress')" 1
+stop_driver $bdf KILL
 require 'the next one starts' start_driver
 check 'and is answered' wait_reachable
 
