@@ -25,6 +25,10 @@ phase 'a network driver'
 bdf=0000:00:10.0
 require 'bind' bind_device $bdf
 timeout 20 "$helpers/hostile_net" $bdf 1 1 >/dev/null 2>&1 # makes the interface
+# Its buffers were of 256 bytes, and a frame may have MAX_SKB_FRAGS of them, 17 to 45.
+maxmtu=$(ip -d link show udn0 | sed -n 's/.* maxmtu \([0-9]*\) .*/\1/p')
+check_ge 'largest MTU, of 65521 asked for' "$maxmtu" $((17 * 256 - 18))
+check_le 'largest MTU, of 65521 asked for' "$maxmtu" $((45 * 256 - 18))
 ip addr add 10.0.0.1/24 dev udn0
 ip link set udn0 up
 ip neigh replace 10.0.0.2 lladdr 52:54:00:00:00:02 dev udn0 nud permanent
