@@ -110,11 +110,8 @@ void one_session(const udrv::PciAddress& address, Theme theme, Random& random, s
     udrv_net_attach shape = net_shape();
     shape.tx_depth = 64U << random.below(5);
     shape.rx_depth = 64U << random.below(5);
-    // The first session makes the interface, and with small buffers: so that it promises
-    // no more than what any later one can keep.
     shape.max_mtu = 65521;
-    const bool small = tally.sessions == 0;
-    shape.rx_buf_bytes = small ? 256 : random.one_in(2) ? 2048 : 256 + random.below(1793);
+    shape.rx_buf_bytes = random.one_in(2) ? 2048 : 256 + random.below(1793);
     shape.tx_max_segments = 1 + random.below(20);
     NetSession s(address, shape);
     const auto violations = attribute(address, "violations");
@@ -201,7 +198,12 @@ int main(int argc, char** argv) {
         std::fflush(stdout);
         survive_bus_errors();
         Random random(seed);
-        const unsigned ifindex = NetSession(address).layout.ifindex;
+        // The first session makes the interface, and with small buffers: so that it
+        // promises no larger MTU than any later one can keep.
+        udrv_net_attach smallest = net_shape();
+        smallest.max_mtu = 65521;
+        smallest.rx_buf_bytes = 256;
+        const unsigned ifindex = NetSession(address, smallest).layout.ifindex;
         const pid_t child = ::fork();
         if (child == 0) {
             traffic(ifindex, random.next());
