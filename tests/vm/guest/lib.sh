@@ -222,6 +222,8 @@ write_stats() { # [BDF]: has the driver write them now
     kill -USR1 "${driver_pid[${1:-$bdf}]}"
     wait_for 10 test -s "/tmp/stats-${1:-$bdf}"
 }
+# The chip agrees with what was last wanted of the interface.
+applied() { [ "$(cat "/sys/class/net/${1:-udn0}/udrv/applied")" = "$(cat "/sys/class/net/${1:-udn0}/udrv/wanted")" ]; }
 chip_stat() { ethtool -S udn0 | sed -n "s/^ *$1: //p"; }
 
 # send_file FILE FROM TO ADDRESS PORT: a copy by TCP, then the two sums. FROM and TO

@@ -18,6 +18,32 @@ require 'link up' up_udn0
 require 'first answer' wait_reachable
 mark_kernel_log
 
+if [ -n "$full" ]; then
+    phase 'against the stock driver'
+    # What is told of an interface, a line each, without its name and its own numbers.
+    facts() {
+        local option file
+        for option in '' -T -a -g -k -l -m -x -n --show-fec --show-eee --show-priv-flags; do
+            # shellcheck disable=SC2086 # none, or one
+            ethtool $option "$1" 2>&1 | sed "s/^[ \t]*/ethtool${option:+ $option}: /"
+        done
+        ip -d link show "$1" | grep -oE '(m(in|ax)mtu|(gso|tso|gro)_max_[a-z0-9_]*|num[rt]xqueues|qlen|promiscuity) [0-9]+'
+        for file in $(cd "/sys/class/net/$1/" && find . -maxdepth 3 -type f | sort); do
+            case $file in
+            ./device/* | ./statistics/* | ./power/* | ./udrv/*) ;;
+            ./address | ./ifindex | ./iflink | ./carrier_*) ;;
+            *) echo "$file: $(head -n 1 "/sys/class/net/$1/$file" 2>&1)" ;;
+            esac
+        done
+    }
+    told() { facts "$1" | sed "s/\b$1\b/IF/g; s/[ \t][ \t]*/ /g; s/ $//"; }
+    told udn0 >/tmp/ours
+    in_peer bash -c "$(declare -f facts told); told $peer_if" >/tmp/stocks
+    check_ge 'facts' "$(wc -l </tmp/ours)" 120
+    check_eq 'differences that are not in net_differences' \
+        "$(diff /tmp/stocks /tmp/ours | grep '^[<>]' | grep -vxFf tests/vm/guest/net_differences)" ''
+fi
+
 phase ping
 check_eq '1000 pings, packets lost' "$(lost -c 1000 -i 0.002 -W 5 10.0.0.2)" 0
 check_eq '1000 flooded pings, packets lost' "$(lost -c 1000 -f -W 5 10.0.0.2)" 0
@@ -122,6 +148,29 @@ if [ -n "$full" ]; then
     wait $join
     check_eq 'multicast after it' "$(cat /tmp/joined)" 'to the group'
 
+    phase 'unicast addresses'
+    # Pairs of an offset and a value.
+    chip_register() { ethtool -d udn0 raw on | od -An -v -tx4 -w8 | awk -v at="$1" '$1 == at { print $2 }'; }
+    modprobe macvlan
+    promiscuous() { [ $((0x$(chip_register 00000100) >> 3 & 1)) = "$1" ]; } # RCTL.UPE
+    ip link add link udn0 name mv0 type macvlan mode bridge
+    ip link set mv0 up
+    check 'the chip knows of the second address' wait_for 5 applied
+    check_eq 'frames for another, beside a macvlan' "$(strangers -p)" 0
+    a=$(cat /sys/class/net/mv0/statistics/rx_packets)
+    in_peer "$helpers/net_probe" frame "$peer_if" "$(cat /sys/class/net/mv0/address)" hello
+    check_ge 'frames for the macvlan' "$(($(cat /sys/class/net/mv0/statistics/rx_packets) - a))" 1
+    for i in $(seq 14); do # 15 fit
+        ip link add link udn0 name "mv$i" type macvlan mode bridge
+        ip link set "mv$i" up
+    done
+    check 'fifteen addresses: not promiscuous' wait_for 5 promiscuous 0
+    ip link add link udn0 name mv15 type macvlan mode bridge
+    ip link set mv15 up
+    check 'sixteen: promiscuous' wait_for 5 promiscuous 1
+    for i in $(seq 0 15); do ip link del "mv$i"; done
+    check 'none: not promiscuous' wait_for 5 promiscuous 0
+
     phase VLAN
     modprobe 8021q
     ip link add link udn0 name udn0.5 type vlan id 5
@@ -158,6 +207,32 @@ if [ -n "$full" ]; then
     send_file /tmp/data peer here 2001:db8:1:0:5054:ff:fe00:1 5605
     check_eq '6 MiB by IPv6 in' "$sums" equal
 
+    # Longer than what the chip can sum over (255) or segment (240 bytes of headers).
+    in_peer ethtool -K "$peer_if" rx off
+    head -c 50000 /dev/urandom >/tmp/short
+    for options in 184 192 256 1024; do
+        in_peer timeout 60 "$helpers/net_probe" receive 5606 >/tmp/received &
+        server=$!
+        timeout 30 "$helpers/net_probe" send 2001:db8:1::1 5606 $options </tmp/short
+        kill $server 2>/dev/null
+        wait $server 2>/dev/null
+        check "50,000 bytes with $options bytes of destination options" cmp /tmp/short /tmp/received
+    done
+    check_eq 'wrong checksums' "$(wrong_sums)" 0
+    check_eq 'transmit errors' "$(cat /sys/class/net/udn0/statistics/tx_errors)" 0
+
+    phase 'errors that the chip counts'
+    counted() { cat "/sys/class/net/udn0/statistics/$1"; }
+    check_eq 'before' "$(counted rx_errors) $(counted rx_length_errors)" '0 0'
+    in_peer ip link set "$peer_if" mtu 9000
+    wait_for 10 in_peer grep -q 1 "/sys/class/net/$peer_if/carrier"
+    in_peer ping -q -c 10 -i 0.2 -s 8000 10.0.0.1 >/dev/null
+    all_counted() { [ "$(counted rx_errors) $(counted rx_length_errors)" = '10 10' ]; }
+    check 'ten frames too long: rx_errors and rx_length_errors' wait_for 5 all_counted
+    in_peer ip link set "$peer_if" mtu 1500
+    wait_for 10 in_peer grep -q 1 "/sys/class/net/$peer_if/carrier"
+    check 'reachable' wait_reachable
+
     phase ethtool
     check_eq speed "$(ethtool udn0 | sed -n 's/^\tSpeed: //p')" 1000Mb/s
     check_eq duplex "$(ethtool udn0 | sed -n 's/^\tDuplex: //p')" Full
@@ -172,10 +247,22 @@ if [ -n "$full" ]; then
     info() { ethtool "$1" udn0 | sed -n "s/^$2:[ \t]*//p" | tail -n 1; }
     check_eq 'driver' "$(info -i driver)" udrv
     check_eq 'place' "$(info -i bus-info)" $bdf
+    check_eq "the chip's driver" "$(info -i firmware-version)" e1000
+    check_eq 'stamps in software on transmit' "$(ethtool -T udn0 | grep -c software-transmit)" 1
+    check_eq 'counters without a meaning' "$(ethtool -S udn0 | grep -c unused)" 0
+    check_eq 'link modes' "$(ethtool udn0 | grep -cE '1000baseT/Full|100baseT/Half|Supported ports: \[ TP')" 5
+    check_eq 'pause frames' "$(info -a RX) $(info -a TX)" 'off off'
+    check 'pause frames cannot be chosen' not ethtool -A udn0 rx on
+    check 'hold-off: longer than the chip has' not ethtool -C udn0 rx-usecs 4294967295
+    check 'hold-off: one microsecond longer' not ethtool -C udn0 rx-usecs 16777
+    a=$(cat /sys/class/net/udn0/carrier_changes)
+    check 'negotiate again' ethtool -r udn0
+    renegotiated() { [ "$(cat /sys/class/net/udn0/carrier_changes)" -ge $((a + 2)) ]; }
+    check 'the link went and came' wait_for 10 renegotiated
+    check 'what is wanted is applied' wait_for 5 applied
+    check 'reachable' wait_reachable
     most=$(ethtool -g udn0 | sed -n 's/^RX:[ \t]*//p' | head -n 1)
     check_eq 'rings: all of them' "$(info -g RX)" "$most"
-    # Pairs of an offset and a value.
-    chip_register() { ethtool -d udn0 raw on | od -An -v -tx4 -w8 | awk -v at="$1" '$1 == at { print $2 }'; }
     check_eq 'registers RAL and RAH: the address' "$(chip_register 00005400) $(chip_register 00005404)" \
         '00005452 80000100'
     check_eq 'register STATUS: link up, full duplex' $((0x$(chip_register 00000008) & 3)) 3
@@ -183,6 +270,9 @@ if [ -n "$full" ]; then
     check 'rings: larger than there are' not ethtool -G udn0 rx $((2 * most))
     check 'rings: too small' not ethtool -G udn0 tx 32
     check 'rings: small ones' ethtool -G udn0 rx 64 tx 64
+    # A stopped queue wakes again.
+    send_file /tmp/data here peer 10.0.0.2 5607
+    check_eq '6 MiB through a ring of 64' "$sums" equal
     check 'hold-off: 2 ms' ethtool -C udn0 rx-usecs 2000
     throttled() { [ "$(chip_register 000000c4)" = 00001e84 ]; } # of 256 ns each
     check 'register ITR: it is' wait_for 5 throttled
@@ -197,6 +287,7 @@ if [ -n "$full" ]; then
     check 'link' wait_for 10 carrier
     check_eq 'it keeps the rings' "$(info -g RX) $(info -g TX)" '64 64'
     check_eq 'it keeps the hold-off' "$(info -c rx-usecs)" 2000
+    check_eq 'errors of the one before are still counted' "$(counted rx_length_errors)" 10
     check 'rings as before' ethtool -G udn0 rx "$most" tx "$most"
     check 'hold-off as before' ethtool -C udn0 rx-usecs 0
     check 'reachable' wait_reachable
@@ -257,7 +348,7 @@ phase 'the end'
 check_eq 'state' "$(attr state)" running
 check_eq 'owner' "$(attr owner)" "${driver_pid[$bdf]}"
 check_eq 'violations' "$(attr violations)" 0
-check_eq 'receive errors' "$(cat /sys/class/net/udn0/statistics/rx_errors)" 0
+check_eq 'receive errors' "$(cat /sys/class/net/udn0/statistics/rx_errors)" $([ -n "$full" ] && echo 10 || echo 0)
 check 'SIGTERM ends the driver with status 0' stop_driver
 check_eq 'packets that the driver counted as errors of its own' \
     "$(grep -cE 'error|warning' "/tmp/driver-$bdf.err")" 0
