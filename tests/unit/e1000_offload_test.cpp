@@ -212,7 +212,7 @@ TEST(E1000Tso, WhatTheChipCanNotSegmentIsDropped) {
 // The model fails the test when a descriptor is longer than min(4 x MSS, 4096), and when
 // a last descriptor that the chip writes back too early holds more than its tail.
 TEST(E1000Tso, DescriptorsFollowTheSegmentSize) {
-    for (const std::uint16_t mss : {48, 88, 536, 1023, 1448, 8948}) {
+    for (const std::uint16_t mss : std::array<std::uint16_t, 6>{48, 88, 536, 1023, 1448, 8948}) {
         for (const std::uint32_t payload : {100u, 4096u, 8192u, 20000u, 60000u}) {
             Rig rig;
             auto desired = up_state();
