@@ -6,8 +6,7 @@
 machine=(--smp 2 --device pci-bridge,id=br,chassis_nr=1,addr=0x15 --nic e1000,bus=br,addr=1
     --nic e1000 --disk ahci)
 
-# pm_test waits in a busy loop, which a busy host makes long.
-guest 'sleep and reset' 600 "${machine[@]}" --append nosoftlockup -- power.sh
+guest 'sleep and reset' 600 "${machine[@]}" -- power.sh
 
 # The machine goes down, so the lab has no status of it: the console tells.
 console=$(mktemp)
