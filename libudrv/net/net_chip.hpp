@@ -72,7 +72,7 @@ struct NetCause {
     bool link = false; ///< look at the link
 };
 
-/// Order of the calls: construct (resets the chip and leaves it quiet), apply()
+/// Order of the calls: `init()` (resets the chip and leaves it quiet), apply()
 /// with each new desired state (starts and stops the chip), then the data path
 /// from one thread, stop() at the end. No function of the data path allocates,
 /// throws or blocks. Buffers stay provided across a stop and a start: the chip
