@@ -24,7 +24,7 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-#define UDRV_ABI_VERSION	3
+#define UDRV_ABI_VERSION	4
 
 #define UDRV_MAX_IRQS		32	/* vectors of one session */
 #define UDRV_MAX_DMA_REGIONS	65536	/* pinned regions of one session */
