@@ -4,6 +4,9 @@
  */
 #include "udrv_core.h"
 
+#define UDRV_PORT_RIGHTS_MS	500	/* to give them back */
+#define UDRV_PORT_RIGHTS_TRIES	100
+
 /*
  * Ends of sessions run here: never in the process that dies, whose neighbours in the
  * exit path would wait for a chip. A disk comes back only after its driver's session
@@ -117,11 +120,10 @@ static bool udrv_quiesce(struct udrv_session *s)
 
 /*
  * Rights to I/O ports (ioperm(2)) are the process's own, and nobody else can take them
- * back. So who still has some at the end of its session is killed: every process of the
- * owner's memory, and the owner itself if it has another one by now (execve). Once all
- * processors were in the kernel, none of them executes another instruction.
+ * back. The threads that have some: of the owner's memory, and of the owner itself if it
+ * has another one by now (execve).
  */
-static void udrv_end_port_rights(struct udrv_session *s)
+static bool udrv_port_rights_left(struct udrv_session *s, bool kill)
 {
 	struct task_struct *process, *t;
 	bool any = false;
@@ -132,11 +134,29 @@ static void udrv_end_port_rights(struct udrv_session *s)
 			continue;
 		if (!udrv_has_port_rights(t) || (t->flags & PF_EXITING))
 			continue;
-		send_sig(SIGKILL, t, 1);
+		if (kill)
+			send_sig(SIGKILL, t, 1);
 		any = true;
 	}
 	rcu_read_unlock();
-	if (any)
+	return any;
+}
+
+/*
+ * A driver that was told by ENODEV gives its rights back as it ends, and has time to say
+ * why. One that still has them then is killed. Once all processors were in the kernel,
+ * none of them executes another instruction of it.
+ */
+static void udrv_end_port_rights(struct udrv_session *s)
+{
+	unsigned int tries;
+
+	for (tries = 0; tries < UDRV_PORT_RIGHTS_TRIES; tries++) {
+		if (!udrv_port_rights_left(s, false))
+			return;
+		msleep(UDRV_PORT_RIGHTS_MS / UDRV_PORT_RIGHTS_TRIES);
+	}
+	if (udrv_port_rights_left(s, true))
 		kick_all_cpus_sync();
 }
 
@@ -159,8 +179,8 @@ static void udrv_session_end_work(struct work_struct *work)
 	up_write(&s->map_lock);
 	mutex_unlock(&s->lock);
 	unmap_mapping_range(s->mapping, 0, 0, 1);
-	udrv_end_port_rights(s);
 	udrv_irq_teardown(s);
+	udrv_end_port_rights(s);	/* its readers have been told */
 	quiet = udrv_quiesce(s);
 	if (!quiet)
 		pci_err(udev->pdev, "device can not be quieted: %ld pinned bytes are kept for ever\n",
