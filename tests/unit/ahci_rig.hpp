@@ -193,7 +193,7 @@ struct AhciRig {
     }
 
     ahci::Config config;
-    FakeMemory memory;
+    FakeMemory memory{FakeMemory::high};
     FakeAhci chip{memory};
     std::unique_ptr<ahci::Ahci> driver;
     std::map<std::pair<std::uint32_t, std::uint32_t>, std::unique_ptr<Tag>> tags;

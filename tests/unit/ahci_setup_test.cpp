@@ -257,7 +257,7 @@ TEST_F(AhciSetup, AddressesOf32Bits) {
     EXPECT_EQ(ahci::dma_bits(rig.chip), 64u);
     rig.chip.cap &= 0x7fffffff;
     EXPECT_EQ(ahci::dma_bits(rig.chip), 32u);
-    // The fake memory is above 4 GiB.
+    // The memory of this rig is above 4 GiB.
     const std::string error = rig.start_error();
     EXPECT_NE(error.find("this HBA has 32-bit addresses (CAP.S64A is 0)"), std::string::npos)
         << error;

@@ -40,10 +40,10 @@ TEST(BlkAbi, Offsets) {
     EXPECT_EQ(offsetof(udrv_blk_completion, status), 8U);
     EXPECT_EQ(offsetof(udrv_blk_disk, model), 24U);
     EXPECT_EQ(offsetof(udrv_blk_disk, serial), 68U);
-    EXPECT_EQ(offsetof(udrv_blk_disk, depth), 92U);
-    EXPECT_EQ(offsetof(udrv_blk_disk, max_write_zeroes_sectors), 120U);
-    EXPECT_EQ(offsetof(udrv_blk_disk, submission), 124U);
-    EXPECT_EQ(offsetof(udrv_blk_disk, name), 144U);
+    EXPECT_EQ(offsetof(udrv_blk_disk, depth), 112U);
+    EXPECT_EQ(offsetof(udrv_blk_disk, max_write_zeroes_sectors), 144U);
+    EXPECT_EQ(offsetof(udrv_blk_disk, submission), 148U);
+    EXPECT_EQ(offsetof(udrv_blk_disk, name), 168U);
     EXPECT_EQ(offsetof(udrv_blk_attach, map_bytes), 8U);
     EXPECT_EQ(offsetof(udrv_blk_attach, disks), 24U);
 }

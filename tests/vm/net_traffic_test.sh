@@ -7,7 +7,7 @@
 # The guest pulls the cable itself: QEMU's monitor behind a virtio-serial port.
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-guest 'two processors, INTx' 600 --smp 2 --nic e1000 --nic e1000 --qemu "$(monitor_options "$dir")" \
+guest 'two processors, INTx' 1200 --smp 2 --nic e1000 --nic e1000 --qemu "$(monitor_options "$dir")" \
     -- net_traffic.sh full
 guest 'one processor' 600 --smp 1 --nic e1000 --nic e1000 -- net_traffic.sh
 # Bounce buffers are there on machines with memory above 4 GiB, or if asked for.
