@@ -183,7 +183,9 @@ load_modules
 check 'rmmod of udrv_net, bound but never started' rmmod udrv_net
 check 'rmmod of udrv with a bound device' rmmod udrv
 check 'the device file went with it' not test -e /dev/udrv/$bdf
-load_modules
+# Its device is probed at once.
+insmod "$build/modules/udrv.ko" allow_unsafe_no_iommu=1
+insmod "$build/modules/udrv_net.ko"
 check 'bound again by driver_override' "$udrv" bind --unsafe-no-iommu $bdf
 
 phase "start and stop, $starts times"
