@@ -29,6 +29,8 @@ udev_links() {
     check 'sfdisk' sfdisk -q /dev/udb0 <<<$'label: gpt\ntype=L,name=first\n'
     check 'a partition' wait_for 10 test -b $part
     # Nobody tells udevd: it watches.
+    # udevd watches it from the end of its rules on.
+    check 'udevd is done with it' udevadm settle -t 60
     check 'mkfs' mkfs.ext4 -qF -L data -U $uuid $part
     check 'seen after mkfs, without being asked' wait_for 20 test -L /dev/disk/by-uuid/$uuid
     udevadm settle --timeout=60
