@@ -30,10 +30,9 @@ require 'first answer' wait_reachable
 serve_iperf
 mark_kernel_log
 fio --name=disk --filename=/dev/udb0 --rw=read --bs=128k --direct=1 --ioengine=psync \
-    --time_based --runtime=$((seconds + 2)) --write_bw_log="$out/disk" --log_avg_msec=250 \
+    --time_based --runtime=$((seconds + 2)) --write_bw_log="$out/disk" --log_avg_msec=250 --log_unix_epoch=1 \
     --output-format=json --output="$out/disk.json" &
 fio=$!
-now >"$out/disk-begun"
 sleep 1
 now >"$out/tcp-begun"
 iperf3 -J -i 0.25 -t $seconds -c 10.0.0.2 >"$out/tcp.json" &
