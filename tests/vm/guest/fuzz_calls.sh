@@ -84,6 +84,10 @@ check_eq 'ping, lost of 200' "$(lost -c 200 -i 0.005 10.0.0.2)" 0
 check 'edu' "$udrv" run edu $edu
 require 'ahci starts' run_driver ahci $ahci
 check 'written and verified' verify "/dev/$(ls /sys/bus/pci/devices/$ahci/udrv_disk)" io_uring 32 8M --direct=1
+# What people read, beside the calls.
+cat /sys/block/udb0/device/{rev,unit,vendor} /sys/class/net/udn0/udrv/{wanted,applied} >/dev/null
+ethtool -a udn0 >/dev/null
+hdparm -g /dev/udb0 >/dev/null
 check 'ahci ends well' stop_driver $ahci
 check 'e1000 ends well' stop_driver
 
