@@ -121,10 +121,11 @@ check 'unbind' "$udrv" unbind $ide
 check 'rmmod' rmmod udrv_blk udrv
 
 phase 'a device that can not be quieted'
-# read_behind_stop: a read that the stopped driver has, in the background
+# read_behind_stop: a read that the stopped driver has, in the background. It must not hold
+# the test's output: nobody can kill it, and the machine ends when its output does.
 read_behind_stop() {
     kill -STOP ${driver_pid[$ahci]}
-    dd if=/dev/udb0 of=/tmp/read iflag=direct bs=64k count=16 status=none &
+    dd if=/dev/udb0 of=/tmp/read iflag=direct bs=64k count=16 status=none 2>/tmp/read.err &
     reader=$!
     sleep 1
 }
