@@ -6,10 +6,14 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 build=${UDRV_BUILD:-build}
 failed=0
 
+# cpu_seconds: what all that ended used so far, QEMU included
+cpu_seconds() { awk -v hz="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); print int(($14 + $15) / hz) }' "/proc/$$/stat"; }
+
 # guest TITLE TIMEOUT VM-OPTION... -- SCRIPT [ARG]...: boots a machine and runs
 # tests/vm/guest/SCRIPT in it. The next one runs even if this one failed.
 guest() {
-    local title=$1 timeout=$2 begun=$SECONDS status=0 options=()
+    local title=$1 timeout=$2 begun=$SECONDS status=0 options=() cpu
+    cpu=$(cpu_seconds)
     shift 2
     while [ "$1" != -- ]; do
         options+=("$1")
@@ -20,7 +24,7 @@ guest() {
     echo "=== $title"
     scripts/vm --timeout "$timeout" --env UDRV_BUILD="$build" "${options[@]}" -- \
         bash "tests/vm/guest/$1" "${@:2}" || status=$?
-    echo "=== $title: status $status, $((SECONDS - begun)) s"
+    echo "=== $title: status $status, $((SECONDS - begun)) s, $(($(cpu_seconds) - cpu)) s of processors"
     [ "$status" = 0 ] || failed=$((failed + 1))
 }
 
