@@ -188,6 +188,33 @@ random() {
         --allow_mounted_write=0 "${jobs[@]}" 2>&1
 }
 
+# --- The instruction lens ------------------------------------------------------
+
+# lens_begin COUNTER COMMAND...: the loop, in the background, until it works
+lens_begin() {
+    local file=${1%:*}
+    before=$(cat "$file")
+    shift
+    "$@" >/tmp/run/lens.out 2>&1 &
+    lens_pid=$!
+    grows() { [ "$(cat "$file")" != "$before" ]; }
+    wait_for 60 grows && sleep 0.3
+}
+lens_end() {
+    kill -INT $lens_pid 2>/dev/null
+    wait $lens_pid 2>/dev/null
+    return 0
+}
+# lens_perf SECONDS COUNTER: samples of all processors, with the soaker there as well, so
+# that nobody's idle time jumps; then the loop ends, so that perf has the machine
+lens_perf() {
+    "$programs/busy_meter" "$1" "$2" >/dev/null &
+    perf record -q -a -g -e cpu-clock -F 4999 -o /tmp/run/perf.data -- sleep "$1" >/tmp/run/perf.err 2>&1
+    wait $!
+    lens_end
+    perf script -i /tmp/run/perf.data -F comm,ip,sym 2>/dev/null
+}
+
 # --- The agent -----------------------------------------------------------------
 
 if [ -n "${UDRV_BENCH_FD:-}" ]; then

@@ -4,6 +4,7 @@
 import json
 
 import disk
+import lens
 import net
 from results import Results, summary
 
@@ -165,6 +166,7 @@ def aims(document):
     for smp in document["smp"]:
         found += net_aims(results, smp)
         found += disk_aims(results, smp)
+        found += [Aim(smp, name, ratio, at_most=aim) for name, ratio, aim in lens.ratios(results, smp)]
     return found
 
 
@@ -297,6 +299,17 @@ def budget_table(results, smp):
             yield from table(["driver", "sectors", *(title for _, title in READ_BUDGET)], rows)
 
 
+def lens_table(results, smp):
+    rows = [[title, label, *(number(value) for value in values)]
+            for title, label, values in lens.table_rows(results, smp)]
+    if rows:
+        yield from [f"### Instructions of an echo and of a request, {smp} virtual CPU{'s' if smp > 1 else ''}", "",
+                    "By QEMU's instruction clock, application and its peer included; below, lower is better. "
+                    "The shares are of perf's samples, in percent.", ""]
+        yield from table(["work", "driver", "instructions", "us at 2 ns", "switches", "interrupts", *lens.SHARE_TITLES],
+                         rows)
+
+
 def stolen(results):
     """How much of the time a virtual CPU was ready but this machine had other work."""
     found = [entry["median"] for name, entry in results.values.items() if name.endswith("/stolen_percent")]
@@ -324,7 +337,7 @@ def write_summary(document, out):
         lines += ["### Ratios user-level / in-kernel, medians of the rounds", ""]
         lines += table(["CPUs", "what", "ratio", "rounds", "aim", ""], rows)
     for smp in document["smp"]:
-        for part in (budget_table, trust_table, echo_table, read_table, random_table):
+        for part in (lens_table, budget_table, trust_table, echo_table, read_table, random_table):
             lines += part(results, smp)
     lines += [f"Not measured: {name}: {why}." for name, why in document["absent"].items()]
     text = "\n".join(lines) + "\n"
