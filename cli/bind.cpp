@@ -49,7 +49,7 @@ void refuse_in_use(const System& system, const PciAddress& address, const std::s
 
 /// A bridge, or a chip that nobody wrote a driver for: it would serve nobody any more.
 void refuse_unserved(const System& system, const PciAddress& address,
-                     const std::function<bool(PciId)>& served, const std::string& tried) {
+                     const std::function<bool(const PciId&)>& served, const std::string& tried) {
     const auto id = pci_id(system, address);
     if (id && served && !served(*id)) {
         throw_error(ENODEV, tried,

@@ -14,7 +14,7 @@ struct BindOptions {
                                 ///< driver serves it
     bool without_iommu = false; ///< even if no IOMMU confines it
     bool untrusted = false;     ///< copy what its driver hands up, show it nothing old
-    std::function<bool(PciId)> served = {}; ///< whether a driver is there for it; empty: any
+    std::function<bool(const PciId&)> served = {}; ///< whether a driver is there for it; empty: any
 };
 
 /// Why no IOMMU would confine the device, or empty. Whether its interrupts are remapped only

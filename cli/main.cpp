@@ -2,22 +2,26 @@
 //
 // udrv: bind devices, run their drivers, see what runs.
 // Exit status: 0 done, 1 it could not be done, 2 it was not asked for correctly.
-#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <exception>
 #include <iostream>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include "cli/bind.hpp"
+#include "cli/drivers.hpp"
 #include "cli/run.hpp"
 #include "cli/status.hpp"
 #include "cli/upgrade.hpp"
 #include "libudrv/error.hpp"
+#include "libudrv/process/driver_options.hpp"
 #include "libudrv/process/output.hpp"
 
 namespace {
@@ -26,44 +30,14 @@ using namespace udrv;
 
 struct Arguments {
     std::string bdf;
-    std::string driver;
+    std::string driver_name;
     bool force = false;
     bool json = false;
     bool without_iommu = false;
     bool untrusted = false;
-    bool no_sandbox = false;
-    std::string wait = "auto";
-    RunOptions run;
+    cli::RunRequest run;
+    RunOptions driver_options;
 };
-
-std::string driver_names() {
-    std::string names;
-    for (const Driver* driver : drivers()) {
-        names += fmt::format("{}{}", names.empty() ? "" : ", ", driver->name);
-    }
-    return names.empty() ? "none" : names;
-}
-
-bool served(PciId id) {
-    return std::any_of(drivers().begin(), drivers().end(), [&](const Driver* driver) {
-        return std::find(driver->ids.begin(), driver->ids.end(), id) != driver->ids.end();
-    });
-}
-
-/// How to wait, by the name that a person gave it.
-WaitMode wait_mode(const std::string& name) {
-    if (name == "uring") {
-        return WaitMode::uring;
-    }
-    return name == "read" ? WaitMode::read : WaitMode::automatic;
-}
-
-std::string check_wait_mode(const std::string& name) {
-    if (name == "auto" || name == "uring" || name == "read") {
-        return {};
-    }
-    return fmt::format("'{}' is no way to wait, it is auto, uring or read", name);
-}
 
 void add_bdf(CLI::App& command, Arguments& arguments) {
     command.add_option("BDF", arguments.bdf, "PCI address, as in 0000:00:10.0 or 00:10.0")
@@ -78,7 +52,7 @@ void print(const std::string& text) {
     }
 }
 
-void add_commands(CLI::App& app, Arguments& arguments) {
+void add_commands(CLI::App& app, Arguments& arguments, const cli::Drivers& drivers) {
     CLI::App* bind = app.add_subcommand("bind", "Give a device to udrv");
     add_bdf(*bind, arguments);
     bind->add_flag(
@@ -97,15 +71,11 @@ void add_commands(CLI::App& app, Arguments& arguments) {
                      "Even if it carries a mounted disk or the default route");
 
     CLI::App* run = app.add_subcommand("run", "Drive a bound device, in the foreground");
-    run->add_option("DRIVER", arguments.driver, "One of: " + driver_names())->required();
-    add_bdf(*run, arguments);
-    run->add_option("--name", arguments.run.name, "Name of the network interface, as in udn0");
-    run->add_option("--wait", arguments.wait,
-                    "How to wait; auto (default) is read for one interrupt, else uring")
-        ->check(check_wait_mode)
-        ->type_name("auto|uring|read");
-    run->add_option("--stats", arguments.run.stats_path,
-                    "Write counters to this JSON file at exit and upon SIGUSR1");
+    run->add_option("DRIVER", arguments.driver_name,
+                    fmt::format("Its name ({}), or the path of its program; may be left out",
+                                drivers.names()))
+        ->required();
+    run->add_option("BDF", arguments.bdf, "PCI address, as in 0000:00:10.0 or 00:10.0");
     run->add_flag("--restart", arguments.run.restart,
                   "Start it again when it dies or makes no progress");
     run->add_option("--deadline", arguments.run.deadline_ms,
@@ -115,9 +85,8 @@ void add_commands(CLI::App& app, Arguments& arguments) {
     run->add_option("--restart-limit", arguments.run.restart_limit,
                     "With --restart: give up after so many lives of less than a second in a row")
         ->capture_default_str();
-    run->add_flag("--no-sandbox", arguments.no_sandbox,
-                  "Keep privileges and all system calls, for debugging");
-    run->add_flag("-v,--verbose", arguments.run.verbose, "Log more");
+    add_driver_options(*run, arguments.driver_options);
+    run->footer("What follows a `--` is for the driver alone.");
 
     CLI::App* upgrade = app.add_subcommand(
         "upgrade", "Replace a running driver (of `run --restart`) by the program as it is now");
@@ -149,32 +118,58 @@ int usage_error(const std::string& text) {
     return 2;
 }
 
-int execute(const CLI::App& app, const Arguments& arguments, char** argv) {
+int run(const CLI::App& command, Arguments& arguments, const cli::System& system,
+        const cli::Drivers& drivers, const std::vector<std::string>& for_driver) {
+    cli::RunRequest& request = arguments.run;
+    request.driver = arguments.driver_name;
+    if (arguments.bdf.empty()) { // the driver was left out, or the address
+        std::swap(request.driver, arguments.bdf);
+        if (arguments.bdf.find(':') == std::string::npos) {
+            return usage_error(fmt::format("which device? `udrv run {} BDF`", arguments.bdf));
+        }
+    }
+    const PciAddress address = PciAddress::parse(arguments.bdf);
+    request.arguments = given_driver_options(command);
+    request.arguments.insert(request.arguments.end(), for_driver.begin(), for_driver.end());
+    request.verbose = arguments.driver_options.verbose;
+    return cli::run(system, drivers, address, request);
+}
+
+int execute(CLI::App& app, Arguments& arguments, const cli::Drivers& drivers,
+            const std::vector<std::string>& for_driver) {
     const cli::System system;
+    if (app.got_subcommand("run")) {
+        return run(*app.get_subcommand("run"), arguments, system, drivers, for_driver);
+    }
+    if (app.got_subcommand("status")) {
+        print(arguments.json ? cli::status_json(system) + "\n" : cli::status_table(system));
+        return 0;
+    }
+    const PciAddress address = PciAddress::parse(arguments.bdf);
     if (app.got_subcommand("bind")) {
-        cli::bind(system, PciAddress::parse(arguments.bdf),
+        cli::bind(system, address,
                   {.force = arguments.force,
                    .without_iommu = arguments.without_iommu,
                    .untrusted = arguments.untrusted,
-                   .served = served});
+                   .served = [&](const PciId& id) { return !drivers.serving(id).empty(); }});
     } else if (app.got_subcommand("unbind")) {
-        cli::unbind(system, PciAddress::parse(arguments.bdf), arguments.force);
-    } else if (app.got_subcommand("upgrade")) {
-        print(cli::upgrade(system, PciAddress::parse(arguments.bdf)) + "\n");
-    } else if (app.got_subcommand("status")) {
-        print(arguments.json ? cli::status_json(system) + "\n" : cli::status_table(system));
+        cli::unbind(system, address, arguments.force);
     } else {
-        const Driver* driver = find_driver(arguments.driver);
-        if (driver == nullptr) {
-            return usage_error(fmt::format("there is no driver '{}'; this build has: {}",
-                                           arguments.driver, driver_names()));
-        }
-        RunOptions options = arguments.run;
-        options.wait = wait_mode(arguments.wait);
-        options.sandbox = !arguments.no_sandbox;
-        return cli::run(system, *driver, PciAddress::parse(arguments.bdf), options, argv);
+        print(cli::upgrade(system, address) + "\n");
     }
     return 0;
+}
+
+/// Takes what follows the first `--` off the command line.
+std::vector<std::string> take_arguments_of_driver(int& argc, char** argv) {
+    for (int n = 1; n < argc; ++n) {
+        if (std::string_view(argv[n]) == "--") {
+            const std::vector<std::string> taken(argv + n + 1, argv + argc);
+            argc = n;
+            return taken;
+        }
+    }
+    return {};
 }
 
 } // namespace
@@ -182,9 +177,11 @@ int execute(const CLI::App& app, const Arguments& arguments, char** argv) {
 int main(int argc, char** argv) {
     open_standard_files(); // before anything else is opened
     try {
+        const cli::Drivers drivers(cli::Drivers::folders(UDRV_DRIVER_DIR));
+        const std::vector<std::string> for_driver = take_arguments_of_driver(argc, argv);
         Arguments arguments;
         CLI::App app("Linux device drivers as user processes", "udrv");
-        add_commands(app, arguments);
+        add_commands(app, arguments, drivers);
         try {
             app.parse(argc, argv);
         } catch (const CLI::ParseError& error) {
@@ -199,7 +196,10 @@ int main(int argc, char** argv) {
             const std::string unknown = unknown_command(app, argc, argv);
             return usage_error(unknown.empty() ? error.what() : unknown);
         }
-        return execute(app, arguments, argv);
+        return execute(app, arguments, drivers, for_driver);
+    } catch (const cli::UnknownDriver& error) {
+        say(STDERR_FILENO, fmt::format("udrv: {}\n", error.what()));
+        return 2;
     } catch (const std::exception& error) {
         say(STDERR_FILENO, fmt::format("udrv: {}\n", error.what()));
         return 1;

@@ -202,9 +202,9 @@ std::vector<std::string> list(const fs::path& folder) {
 }
 
 std::optional<PciId> pci_id(const System& system, const PciAddress& address) {
-    const auto number = [&](const char* name) -> std::optional<std::uint16_t> {
+    const auto number = [&](const char* name) -> std::optional<std::uint32_t> {
         const std::string text = read_line(system.device(address) / name); // "0x8086"
-        std::uint16_t value = 0;
+        std::uint32_t value = 0;
         if (text.size() < 3 ||
             std::from_chars(text.data() + 2, text.data() + text.size(), value, 16).ec !=
                 std::errc{}) {
@@ -217,7 +217,8 @@ std::optional<PciId> pci_id(const System& system, const PciAddress& address) {
     if (!vendor || !device) {
         return std::nullopt;
     }
-    return PciId{*vendor, *device};
+    return PciId{static_cast<std::uint16_t>(*vendor), static_cast<std::uint16_t>(*device),
+                 number("class").value_or(0)};
 }
 
 std::string in_use(const System& system, const PciAddress& address) {

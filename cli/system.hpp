@@ -44,7 +44,7 @@ struct System {
 /// Names in a folder, sorted; empty if there is none.
 [[nodiscard]] std::vector<std::string> list(const fs::path& folder);
 
-/// PCI ids from sysfs; empty if there is no such device.
+/// PCI ids and class from sysfs; empty if there is no such device.
 [[nodiscard]] std::optional<PciId> pci_id(const System& system, const PciAddress& address);
 
 /// Why the machine would miss the device ("it carries /boot (sda1)"), or empty.

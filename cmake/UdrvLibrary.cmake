@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 #
-# udrv_sources(<file>...): adds to the sources of the one library that the command,
-# the tests and the benchmarks link. They are collected rather than made into a
-# library per folder, so that a test can build them once more under a sanitizer.
-define_property(GLOBAL PROPERTY UDRV_SOURCES BRIEF_DOCS "Sources of the udrv library")
+# udrv_sources(<file>...): adds to the collected sources, all of user space but the files
+# with a main(): a test builds them once more under a sanitizer.
+define_property(GLOBAL PROPERTY UDRV_SOURCES BRIEF_DOCS "Sources of user space but the mains")
+define_property(GLOBAL PROPERTY UDRV_MAINS BRIEF_DOCS "Sources of user space that have a main()")
 
 function(udrv_sources)
   foreach(file IN LISTS ARGN)
@@ -17,6 +17,7 @@ endfunction()
 function(udrv_library name sanitizers)
   cmake_parse_arguments(PARSE_ARGV 2 arg "" "EXCLUDE" "")
   get_property(sources GLOBAL PROPERTY UDRV_SOURCES)
+  list(REMOVE_DUPLICATES sources)
   if(arg_EXCLUDE)
     list(FILTER sources EXCLUDE REGEX "${arg_EXCLUDE}")
   endif()

@@ -19,6 +19,11 @@ if(NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
   target_compile_definitions(udrv_options INTERFACE _GLIBCXX_ASSERTIONS)
 endif()
 
+# Where drivers' programs are, as seen from the command's folder: `udrv run` looks there. The
+# build has them in the same place.
+include(GNUInstallDirs)
+file(RELATIVE_PATH UDRV_DRIVER_DIR "/${CMAKE_INSTALL_BINDIR}" "/${CMAKE_INSTALL_LIBEXECDIR}/udrv")
+
 # udrv_sanitizer_flags(<out> <sanitizers>): compile and link flags of a list of sanitizers.
 function(udrv_sanitizer_flags out sanitizers)
   if(NOT sanitizers)
@@ -46,6 +51,7 @@ find_package(Threads REQUIRED)
 find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(nlohmann_json REQUIRED)
+find_package(CLI11 REQUIRED)
 if(POLICY CMP0167) # Boost's own description of itself, as FindBoost is no more
   cmake_policy(SET CMP0167 NEW)
 endif()
@@ -58,4 +64,4 @@ pkg_check_modules(libcap_ng REQUIRED IMPORTED_TARGET libcap-ng)
 add_library(udrv_dependencies INTERFACE)
 target_link_libraries(udrv_dependencies INTERFACE
   udrv_options PkgConfig::liburing PkgConfig::libseccomp PkgConfig::libcap_ng fmt::fmt spdlog::spdlog nlohmann_json::nlohmann_json
-  Boost::headers Threads::Threads)
+  Boost::headers Threads::Threads CLI11::CLI11)

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: MIT
 #
-# `cmake --build build --target tidy`: clang-tidy over the library and the command;
+# `cmake --build build --target tidy`: clang-tidy over the library, the drivers and the command;
 # `--target format-check`: clang-format over all of user space.
 find_program(UDRV_RUN_CLANG_TIDY NAMES run-clang-tidy run-clang-tidy-14)
 find_program(UDRV_CLANG_FORMAT NAMES clang-format clang-format-14)
 
 if(UDRV_RUN_CLANG_TIDY)
   get_property(sources GLOBAL PROPERTY UDRV_SOURCES)
+  get_property(mains GLOBAL PROPERTY UDRV_MAINS)
+  list(REMOVE_DUPLICATES sources)
   add_custom_target(tidy
     COMMAND ${UDRV_RUN_CLANG_TIDY} -quiet -extra-arg=-Wno-unknown-warning-option
-      -p ${PROJECT_BINARY_DIR} ${sources}
-      ${PROJECT_SOURCE_DIR}/cli/main.cpp
+      -p ${PROJECT_BINARY_DIR} ${sources} ${mains}
     WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} VERBATIM)
 endif()
 if(UDRV_CLANG_FORMAT)

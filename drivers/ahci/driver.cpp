@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// `udrv run ahci`: from a bound device to served disks.
+// udrv-ahci: from a bound device to served disks.
 #include <string>
 
 #include <spdlog/spdlog.h>
 
+#include "driver_ids.hpp" // made of ahci.ids
 #include "drivers/ahci/ahci.hpp"
 #include "libudrv/blk/blk_serve.hpp"
 #include "libudrv/blk/kept_disks.hpp"
@@ -15,12 +16,6 @@
 namespace udrv::ahci {
 
 namespace {
-
-constexpr PciId ids[] = {
-    {0x8086, 0x2922}, // 82801IR/IO/IH (ICH9), AHCI
-    {0x8086, 0x2829}, // 82801HM (ICH8M), AHCI
-    {0x8086, 0x3a22}, // 82801JI (ICH10), AHCI
-};
 
 /// MSI is never shared and needs no read of the device to tell whose it was.
 void set_up_interrupt(Device& device) {
@@ -52,8 +47,14 @@ int run(DriverContext& context) {
 }
 
 } // namespace
-
-extern const Driver driver{"ahci", "AHCI controllers: Intel ICH8, ICH9, ICH10", ids, run,
-                           lock_memory};
-
 } // namespace udrv::ahci
+
+int main(int argc, char** argv) {
+    return udrv::driver_main({.name = "ahci",
+                              .description = "AHCI controllers: Intel ICH8, ICH9, ICH10",
+                              .ids = udrv::driver_ids,
+                              .run = udrv::ahci::run,
+                              .prepare = udrv::lock_memory,
+                              .version = udrv::driver_version},
+                             argc, argv);
+}

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
-// `udrv run e1000`: from a bound device to a served network interface.
+// udrv-e1000: from a bound device to a served network interface.
 #include <cstdint>
 #include <optional>
 #include <system_error>
 
 #include <spdlog/spdlog.h>
 
+#include "driver_ids.hpp" // made of e1000.ids
 #include "drivers/e1000/e1000.hpp"
 #include "libudrv/device/port_io.hpp"
 #include "libudrv/net/net_serve.hpp"
@@ -17,11 +18,6 @@ namespace udrv::e1000 {
 namespace {
 
 constexpr std::uint16_t device_82545em = 0x100f;
-
-constexpr PciId ids[] = {
-    {0x8086, 0x100e},         // 82540EM
-    {0x8086, device_82545em}, // 82545EM, copper
-};
 
 /// BAR of the I/O ports: 2, or 4 if the others have 64 bits (SDM 13.2.2); or no_io_bar.
 std::uint32_t find_io_bar(const udrv_info& info) {
@@ -67,7 +63,13 @@ int run(DriverContext& context) {
 }
 
 } // namespace
-
-extern const Driver driver{"e1000", "Intel 82540EM and 82545EM", ids, run};
-
 } // namespace udrv::e1000
+
+int main(int argc, char** argv) {
+    return udrv::driver_main({.name = "e1000",
+                              .description = "Intel 82540EM and 82545EM",
+                              .ids = udrv::driver_ids,
+                              .run = udrv::e1000::run,
+                              .version = udrv::driver_version},
+                             argc, argv);
+}

@@ -22,9 +22,10 @@
 #include <fmt/format.h>
 #include <poll.h>
 
+#include "driver_ids.hpp" // made of edu.ids
 #include "libudrv/device/dma_mapping.hpp"
-#include "libudrv/process/driver.hpp"
 #include "libudrv/error.hpp"
+#include "libudrv/process/driver.hpp"
 #include "libudrv/process/sandbox.hpp"
 
 namespace udrv::edu {
@@ -185,10 +186,14 @@ int run(DriverContext& context) {
     return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-constexpr PciId ids[] = {{0x1234, 0x11e8}};
-
 } // namespace
-
-extern const Driver driver{"edu", "QEMU's teaching device: the tutorial", ids, run};
-
 } // namespace udrv::edu
+
+int main(int argc, char** argv) {
+    return udrv::driver_main({.name = "edu",
+                              .description = "QEMU's teaching device: the tutorial",
+                              .ids = udrv::driver_ids,
+                              .run = udrv::edu::run,
+                              .version = udrv::driver_version},
+                             argc, argv);
+}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// `udrv run ide`: from a bound device to served disks.
+// udrv-ide: from a bound device to served disks.
 //
 // The registers are I/O ports, reached by IN and OUT (libudrv/device/port_io.hpp): the right to
 // them is taken here, on the data thread, while there still are privileges.
@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "driver_ids.hpp" // made of ide.ids
 #include "drivers/ide/ide.hpp"
 #include "libudrv/blk/blk_serve.hpp"
 #include "libudrv/device/port_io.hpp"
@@ -29,11 +30,6 @@ constexpr unsigned bus_master_bar = 4;
 constexpr std::uint32_t native_channels = 1u << 0 | 1u << 2;
 
 constexpr std::uint16_t device_piix4 = 0x7111;
-
-constexpr PciId ids[] = {
-    {0x8086, 0x7010},       // 82371SB (PIIX3)
-    {0x8086, device_piix4}, // 82371AB (PIIX4)
-};
 
 /// Configuration space as registers; the timing is accessed by bytes.
 class ConfigSpace final : public RegisterIo {
@@ -126,7 +122,14 @@ int run(DriverContext& context) {
 }
 
 } // namespace
-
-extern const Driver driver{"ide", "PIIX3 and PIIX4 bus-master IDE", ids, run, lock_memory};
-
 } // namespace udrv::ide
+
+int main(int argc, char** argv) {
+    return udrv::driver_main({.name = "ide",
+                              .description = "PIIX3 and PIIX4 bus-master IDE",
+                              .ids = udrv::driver_ids,
+                              .run = udrv::ide::run,
+                              .prepare = udrv::lock_memory,
+                              .version = udrv::driver_version},
+                             argc, argv);
+}

@@ -27,10 +27,11 @@ struct PciAddress {
     friend auto operator<=>(const PciAddress&, const PciAddress&) = default;
 };
 
-/// What a driver serves: one pair of PCI ids.
+/// What a PCI function says that it is.
 struct PciId {
     std::uint16_t vendor = 0;
     std::uint16_t device = 0;
+    std::uint32_t class_code = 0; ///< base class << 16 | sub class << 8 | interface
     friend bool operator==(const PciId&, const PciId&) = default;
 };
 

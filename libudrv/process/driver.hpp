@@ -1,29 +1,32 @@
 // SPDX-License-Identifier: MIT
 //
-// What `udrv run <driver>` needs to know of a driver. A chip's folder defines one
-// constant of this type, for example in drivers/e1000/main.cpp:
+// What a driver's program is made of. A driver is a program of its own, udrv-CHIP, which
+// `udrv run CHIP BDF` finds, checks and supervises. Its main is (drivers/e1000/driver.cpp):
 //
-//     namespace udrv::e1000 {
-//     const PciId ids[] = {{0x8086, 0x100e}, {0x8086, 0x100f}};
-//     int run(DriverContext& context) {
+//     #include "driver_ids.hpp" // made of e1000.ids by udrv_add_driver()
+//
+//     int run(udrv::DriverContext& context) {
 //         auto registers = context.device.map_bar(0);
 //         E1000 chip(registers, context.device);
 //         context.device.bus_master(true);
 //         return serve_net(context, chip);            // libudrv/net/net_serve.hpp
 //     }
-//     extern const Driver driver{"e1000", "Intel 82540EM, 82545EM", ids, run};
+//
+//     int main(int argc, char** argv) {
+//         return udrv::driver_main({.name = "e1000", .description = "Intel 82540EM",
+//                                   .ids = driver_ids, .run = run}, argc, argv);
 //     }
 //
-// and drivers/registry.cpp lists it: one line a chip.
+// beside e1000.ids, its PCI ids (libudrv/device/pci_ids.hpp), and in CMake
+//
+//     udrv_add_driver(e1000 driver.cpp e1000.cpp)
 #pragma once
 
-#include <span>
 #include <string>
 #include <string_view>
 
 #include "libudrv/device/device.hpp"
 #include "libudrv/process/heartbeat.hpp"
-#include "libudrv/device/pci_address.hpp"
 
 namespace udrv {
 
@@ -33,16 +36,13 @@ enum class WaitMode {
     read       ///< plain blocking read of the IRQ file
 };
 
-/// What the person asked for on the command line.
+/// What the person asked for on the command line (libudrv/process/driver_options.hpp).
 struct RunOptions {
     std::string name; ///< wanted interface name, empty: the kernel's choice
     WaitMode wait = WaitMode::automatic;
     std::string stats_path; ///< JSON counters at exit and on SIGUSR1; empty: none
     bool verbose = false;
-    bool sandbox = true;         ///< give up every privilege once it serves
-    bool restart = false;        ///< under a supervisor (cli/supervisor.hpp)
-    unsigned deadline_ms = 5000; ///< with restart: no progress for so long is death
-    unsigned restart_limit = 10; ///< with restart: short lives in a row
+    bool sandbox = true; ///< give up every privilege once it serves
 };
 
 struct Driver;
@@ -57,21 +57,21 @@ struct DriverContext {
 };
 
 struct Driver {
-    std::string_view name;        ///< what a person types
+    std::string_view name;        ///< what a person types; the program is udrv-NAME
     std::string_view description; ///< one line
-    std::span<const PciId> ids;   ///< what it serves
+    std::string_view ids;         ///< text of NAME.ids: what it serves
     /// Serves the device until SIGTERM or SIGINT; returns the exit status. Throws
     /// Error when something can not be set up.
-    int (*run)(DriverContext& context);
+    int (*run)(DriverContext& context) = nullptr;
     /// What its process does before that, and before there is a device for it; nullptr:
     /// nothing. A driver of disks: lock_memory (libudrv/process/memory_lock.hpp).
     void (*prepare)() = nullptr;
+    std::string_view version = {};
 };
 
-/// All drivers of this build, in drivers/registry.cpp.
-[[nodiscard]] std::span<const Driver* const> drivers();
-
-/// The driver of that name, or nullptr.
-[[nodiscard]] const Driver* find_driver(std::string_view name);
+/// The main of a driver's program: reads the command line, takes part in supervision
+/// (docs/driver-protocol.md) if a supervisor started it, opens the device, runs the driver.
+/// Returns the exit status: 0 done, 1 it could not be done, 2 it was not asked for correctly.
+[[nodiscard]] int driver_main(const Driver& driver, int argc, char** argv);
 
 } // namespace udrv

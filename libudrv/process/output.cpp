@@ -7,6 +7,7 @@
 #include <csignal>
 #include <memory>
 #include <mutex>
+#include <string>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -72,9 +73,9 @@ void say(int fd, std::string_view text) noexcept {
     }
 }
 
-void log_to_stderr(bool verbose) {
+void log_to_stderr(bool verbose, std::string_view name) {
     auto logger = std::make_shared<spdlog::logger>("udrv", std::make_shared<SaySink>());
-    logger->set_pattern("udrv: %l: %v");
+    logger->set_pattern(std::string(name) + ": %l: %v");
     logger->set_level(verbose ? spdlog::level::debug : spdlog::level::info);
     // What it can not format or write is not worth an exception, nor a line of spdlog's own.
     logger->set_error_handler([](const std::string&) {});

@@ -21,7 +21,8 @@ void survive_lost_output() noexcept;
 /// Writes what the file takes at once and drops the rest. Never blocks, fails or throws.
 void say(int fd, std::string_view text) noexcept;
 
-/// Has spdlog write lines of "udrv: level: text" to standard error by say().
-void log_to_stderr(bool verbose);
+/// Has spdlog write lines of "NAME: level: text" to standard error by say(); `name` is the
+/// program's.
+void log_to_stderr(bool verbose, std::string_view name = "udrv");
 
 } // namespace udrv

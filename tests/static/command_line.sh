@@ -1,18 +1,20 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# What the command says to a person who gets it wrong, and that it tells when its output is
-# lost. Needs no device and no privilege.
+# What the command and the drivers' programs say to a person who gets it wrong, and that they
+# tell when their output is lost. Needs no device and no privilege.
 set -uo pipefail
 udrv=${UDRV_BUILD:-build}/bin/udrv
+drivers=${UDRV_BUILD:-build}/libexec/udrv
 [ -x "$udrv" ] || { echo "no $udrv: build it first"; exit 1; }
 failed=0
 fail() { echo "FAIL: $*"; failed=1; }
 
 # says NAME STATUS PATTERN ARG...: one line on stderr, that status
-says() {
+says() { program=$udrv program_says "$@"; }
+program_says() {
     local name=$1 status=$2 pattern=$3 got=0
     shift 3
-    "$udrv" "$@" >/dev/null 2>"$tmp" || got=$?
+    "$program" "$@" >/dev/null 2>"$tmp" || got=$?
     [ $got = "$status" ] || fail "$name: status $got, not $status"
     grep -qE -e "$pattern" "$tmp" || fail "$name: $(cat "$tmp")"
     [ "$(wc -l <"$tmp")" = 1 ] || fail "$name: $(wc -l <"$tmp") lines"
@@ -23,6 +25,13 @@ trap 'rm -f "$tmp"' EXIT
 says 'a word that is no command' 2 "no command 'fly'; there are: bind, unbind, run, upgrade, status" fly
 says 'no command' 2 'udrv --help'
 says 'a way to wait' 2 "'foo' .*auto, uring or read" run e1000 00:10.0 --wait foo
+says 'a way to wait' 2 "'foo' .*auto, uring or read" run 00:10.0 --wait foo
+says 'a driver and no device' 2 'which device.*udrv run e1000 BDF' run e1000
+says 'no driver of that name' 2 "no program udrv-e1001 in .*/libexec/udrv; there are: ahci, e1000, .*UDRV_DRIVER_PATH" \
+    run e1001 00:10.0
+says 'no program of that path' 2 'no such program' run ./e1000 00:10.0
+says 'an address' 1 "'banana'.*lspci" run e1000 banana
+says 'an option of run' 2 '--fly' run e1000 00:10.0 --fly
 says 'an option' 2 '--fly' status --fly
 version=$("$udrv" --version) || fail "--version: status $?"
 [[ $version =~ ^udrv\ [0-9]+\.[0-9]+\.[0-9]+$ ]] || fail "--version: '$version'"
@@ -30,6 +39,37 @@ for help in '' bind unbind run upgrade status; do
     text=$("$udrv" $help --help) || fail "$help --help: status $?"
     ! grep -qE '\{(false|true)\}|->' <<<"$text" || fail "$help --help: $(grep -E '\{|->' <<<"$text")"
 done
+grep -q 'ahci, e1000, edu, ide' <<<"$("$udrv" run --help)" || fail 'run --help does not list the drivers'
+
+# Each driver's program by hand.
+programs=0
+for program in "$drivers"/udrv-*; do
+    name=${program##*/}
+    programs=$((programs + 1))
+    program_says "$name: no device" 2 "^$name: .*BDF.*$name --help"
+    program_says "$name: an option" 2 "^$name: .*--fly" 00:10.0 --fly
+    program_says "$name: an address" 1 "^$name: .*'banana'.*lspci" banana
+    [ "$("$program" --version)" = "$name ${version#udrv }" ] || fail "$name --version: '$("$program" --version)'"
+    text=$("$program" --help) || fail "$name --help: status $?"
+    grep -q 'udrv run' <<<"$text" || fail "$name --help does not name the command"
+    for option in --name --wait --stats --no-sandbox --verbose; do
+        grep -q -e "$option" <<<"$text" || fail "$name --help: no $option"
+    done
+    got=0
+    "$program" --help >/dev/full 2>"$tmp" || got=$?
+    [ $got = 1 ] || fail "$name: lost output: status $got"
+done
+[ $programs -ge 4 ] || fail "only $programs drivers"
+
+# What is given to `udrv run` reaches the driver, and what follows `--` reaches it alone.
+more=$(mktemp -d)
+trap 'rm -rf "$tmp" "$more"' EXIT
+printf '#!/bin/sh\necho "$0 $#: $*"; exit 7\n' >"$more/udrv-own"
+chmod +x "$more/udrv-own"
+got=0
+text=$(UDRV_DRIVER_PATH=/nowhere:$more "$udrv" run -v own 0:1f.7 --stats 'a b' --no-sandbox -- --wait x) || got=$?
+[ "$got $text" = "7 $more/udrv-own 6: 0000:00:1f.7 --stats=a b --no-sandbox --verbose --wait x" ] ||
+    fail "a driver of UDRV_DRIVER_PATH: status $got, '$text'"
 
 # A command whose output is its work has not done it.
 for command in status 'status --json' --help --version; do

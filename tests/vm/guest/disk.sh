@@ -26,7 +26,7 @@ refused() {
     timeout 60 "$udrv" run "$2" "$3" >/tmp/refused.out 2>/tmp/refused.err
     check_eq "$1: status, lines, output" "$? $(wc -l </tmp/refused.err) $(wc -c </tmp/refused.out)" '1 1 0'
     for pattern in "${@:4}"; do
-        check "$1: $(cat /tmp/refused.err)" grep -qE "^udrv: .*$pattern" /tmp/refused.err
+        check "$1: $(cat /tmp/refused.err)" grep -qE "^udrv-$2: .*$pattern" /tmp/refused.err
     done
     check_eq "$1: nothing left" "$(attr state "$3") $(attr pinned_bytes "$3") $(bus_master "$3")" 'idle 0 0'
     check "$1: unbind" "$udrv" unbind "$3"

@@ -16,7 +16,7 @@ phase 'what can be said without a module'
 refused 'no command' 2 'udrv --help' "$udrv"
 refused 'unknown command' 2 "no command 'fly'.*udrv --help" "$udrv" fly
 refused 'upgrade without the module' 1 'upgrade.*not bound to udrv' "$udrv" upgrade $bdf
-refused 'unknown driver' 2 "no driver 'e1001'.*e1000" "$udrv" run e1001 $bdf
+refused 'unknown driver' 2 "no program udrv-e1001 in .*e1000" "$udrv" run e1001 $bdf
 refused 'a bad address' 1 'BDF|PCI address|00:10.0' "$udrv" run e1000 banana
 refused 'a bad address to bind' 1 'PCI address|00:10.0' "$udrv" bind --unsafe-no-iommu 00:10
 refused 'bind without the module' 1 'module udrv is not loaded.*modprobe udrv' "$udrv" bind --unsafe-no-iommu $bdf

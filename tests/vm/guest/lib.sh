@@ -5,6 +5,7 @@
 set -u
 build=${UDRV_BUILD:-build}
 udrv=$build/bin/udrv
+drivers=$build/libexec/udrv # programs of drivers, and their PCI ids
 helpers=$build/tests/helpers
 bdf=0000:00:10.0      # driven by udrv, 10.0.0.1
 peer_bdf=0000:00:11.0 # the stock driver, in namespace `peer`, 10.0.0.2
@@ -45,7 +46,7 @@ refused() {
         fail "$name" "status $status, wanted $wanted: $(head -n 2 /tmp/refused.err)"
     elif [ "$(wc -l </tmp/refused.err)" != 1 ]; then
         fail "$name" "$(wc -l </tmp/refused.err) lines: $(head -n 3 /tmp/refused.err | tr '\n' '|')"
-    elif ! grep -qE "^udrv: .*$pattern" /tmp/refused.err; then
+    elif ! grep -qE "^udrv(-[a-z0-9_]+)?: .*$pattern" /tmp/refused.err; then
         fail "$name" "it said: $(cat /tmp/refused.err)"
     elif [ -s /tmp/refused.out ]; then
         fail "$name" "it said on standard output: $(head -n 1 /tmp/refused.out)"

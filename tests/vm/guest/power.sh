@@ -27,13 +27,13 @@ into_memory() {
         program=$(command -v "$program") || true
         [[ $program != /* ]] || files+=("$program")
     done
-    files+=("$(realpath "$udrv")")
+    files+=("$(realpath "$udrv")" "$(realpath "$drivers")"/udrv-*)
     { printf '%s\n' "${files[@]}"; ldd "${files[@]}" | grep -o '/[^ ):]*'; } | sort -u |
         while read -r file; do
             mkdir -p "$ram$(dirname "$file")"
             cp -L "$file" "$ram$file"
         done
-    files=(tests/vm/guest/{lib,power}.sh "$build"/modules/*.ko)
+    files=(tests/vm/guest/{lib,power}.sh "$build"/modules/*.ko "$drivers"/*.ids)
     for file in "${files[@]}"; do
         file=$(realpath "$file")
         mkdir -p "$ram$(dirname "$file")"

@@ -5,10 +5,14 @@
 # circles and upgraded: e1000 under a checksummed TCP stream, AHCI and IDE under fio
 # with crc32c, all at the same time. Nothing is lost. Prints the outages.
 . tests/vm/guest/disk_lib.sh
-# A copy of the program, which an upgrade can replace.
-program=$udrv
-udrv=/tmp/udrv
-cp "$program" $udrv
+# A copy of the programs, which an upgrade can replace.
+installed=/tmp/installed
+mkdir -p $installed/bin $installed/libexec
+cp "$udrv" $installed/bin
+cp -r "$drivers" $installed/libexec
+programs=$drivers
+udrv=$installed/bin/udrv
+drivers=$installed/libexec/udrv
 kills=$1
 hangs=$2
 upgrades=$3
@@ -242,8 +246,9 @@ upgrade() {
     start_loads
     done=0
     for ((i = 0; i < upgrades; i++)); do
-        cp "$program" $udrv.new && mv $udrv.new $udrv
         for dev in $bdf $ahci $ide; do
+            program=udrv-${name[$dev]}
+            cp "$programs/$program" $drivers/new && mv $drivers/new "$drivers/$program"
             wait_for 20 running $dev
             sleep 0.3
             timeout 70 "$udrv" upgrade $dev >>/tmp/upgrades 2>&1 && done=$((done + 1))
@@ -252,7 +257,7 @@ upgrade() {
     check_eq 'replaced' $done $((3 * upgrades))
     for dev in $bdf $ahci $ide; do
         wait_for 20 running $dev
-        check_eq "${name[$dev]}: runs the new program" "$(readlink "/proc/$(attr owner $dev)/exe")" $udrv
+        check_eq "${name[$dev]}: runs the new program" "$(readlink "/proc/$(attr owner $dev)/exe")" "$drivers/udrv-${name[$dev]}"
     done
     sed -n 's/.*without a driver for \([0-9]*\) ms/\1/p' /tmp/upgrades >/tmp/outage-upgrade
     outages upgrade /tmp/outage-upgrade
@@ -318,14 +323,14 @@ check_eq 'it was not started twice' "$(said $ahci 'starting it again in [1-9]')"
 # A program that can not be executed is no upgrade.
 check 'a successor' waits
 pid=$(attr owner $ahci)
-mv $udrv $udrv.away
+mv $drivers/udrv-ahci $drivers/away
 kill -HUP ${driver_pid[$ahci]}
 check 'the old program goes on, and says why' wait_for 20 said $ahci 'the old program goes on'
 check_eq 'which nobody noticed' "$(attr owner $ahci)" "$pid"
 check 'with a successor' waits
 kill -KILL "$pid"
 check 'which takes over' wait_for 20 another_serves
-mv $udrv.away $udrv
+mv $drivers/away $drivers/udrv-ahci
 check 'it ends well' stop_driver $ahci
 check 'nobody waits for a turn' not pgrep -x udrv-successor
 require 'ahci starts' run_driver ahci $ahci --restart
