@@ -201,7 +201,7 @@ lens_begin() {
     wait_for 60 grows && sleep 0.3
 }
 lens_end() {
-    kill -INT $lens_pid 2>/dev/null
+    kill $lens_pid 2>/dev/null
     wait $lens_pid 2>/dev/null
     return 0
 }

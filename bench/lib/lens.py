@@ -24,8 +24,11 @@ AHCI, NVME = "0000:00:18.0", "0000:00:1a.0"
 NET_CONFIGS = ("stock", "udrv", "tap")
 DISK_CONFIGS = ("stock", "udrv")
 # Whose the samples of perf are, in the order in which a sample is looked at.
-SHARES = ("driver", "driver_calls", "application", "interrupts", "softirqs", "kernel")
-SHARE_TITLES = ("driver's code", "its system calls", "application", "interrupts", "softirqs", "other kernel")
+# (With interrupts disabled nothing is sampled; it shows where they are enabled again.)
+SHARES = ("driver", "driver_calls", "application", "softirqs", "kernel")
+SHARE_TITLES = ("driver's code", "its system calls", "application", "softirqs", "other kernel")
+SOFTIRQS = {"__do_softirq", "__softirqentry_text_start", "handle_softirqs", "run_ksoftirqd"}
+NOT_SEEN = ("busy_meter", "perf", "sleep")
 DRIVERS = ("udrv", "e1000_tap")
 
 
@@ -36,10 +39,8 @@ def share_of(comm, frames):
     driver = comm.startswith(DRIVERS)
     if not in_kernel:
         return "driver" if driver else "application"
-    if symbols & {"__do_softirq", "handle_softirqs", "run_ksoftirqd"}:
+    if symbols & SOFTIRQS:
         return "softirqs"
-    if any(symbol.startswith(("asm_common_interrupt", "common_interrupt", "asm_sysvec")) for symbol in symbols):
-        return "interrupts"
     return "driver_calls" if driver else "kernel"
 
 
@@ -48,7 +49,7 @@ def shares(text):
     counts = dict.fromkeys(SHARES, 0)
     for block in text.split("\n\n"):
         lines = [line for line in block.splitlines() if line.strip()]
-        if not lines or lines[0].strip().startswith("busy_meter") or lines[0].strip().startswith("perf"):
+        if not lines or lines[0].strip().startswith(NOT_SEEN):
             continue
         frames = []
         for line in lines[1:]:
@@ -130,8 +131,8 @@ class Lens:
         self.measure(machine, f"{self.prefix}/ahci/{config}/{name}", load, "/sys/block/${disk#/dev/}/stat:1+5", AHCI)
 
     def load_seconds(self):
-        """Twice the window, and what starting and settling takes; it is stopped before, if that is early."""
-        return int(2 * self.window + 8)
+        """More than the windows take, and what starts and settles before each; lens_end stops it."""
+        return int(4 * self.window + 60)
 
     def measure(self, machine, key, load, counter, bdf):
         calls = machine.counters(bdf)[3]
