@@ -20,6 +20,7 @@
 
 #include "cli/child.hpp"
 #include "cli/driver_events.hpp"
+#include "cli/service_manager.hpp"
 #include "libudrv/error.hpp"
 #include "libudrv/process/supervised.hpp"
 
@@ -60,6 +61,7 @@ class Supervisor {
         carry_out(supervision_.begin(Clock::now()));
         while (!status_) {
             events_.wait(pause(), {driver_.status_file(), tried_.status_file()});
+            manager_.awake(Clock::now());
             take_signals();
             look_at_tried();
             look_at_driver();
@@ -92,6 +94,7 @@ class Supervisor {
             switch (signal->ssi_signo) {
             case SIGTERM:
             case SIGINT:
+                manager_.stopping();
                 carry_out(supervision_.asked_to_stop(Clock::now()));
                 break;
             case SIGHUP:
@@ -138,6 +141,7 @@ class Supervisor {
         driver_.listen();
         if (!serving_ && driver_.serving()) {
             serving_ = true;
+            manager_.serving(driver_.pid());
             carry_out(supervision_.serves(Clock::now()));
         }
         if (const std::uint64_t beats = driver_.beats(); beats != beats_) {
@@ -233,6 +237,10 @@ class Supervisor {
     void start(Child child) {
         violations_ = read_line(violations_file());
         events_.restart();
+        if (!first_) {
+            manager_.waiting();
+        }
+        first_ = false;
         driver_ = std::exchange(child, Child());
         serving_ = false;
         beats_ = 0;
@@ -295,6 +303,8 @@ class Supervisor {
     Child successor_; ///< waits for the driver's end
     Child tried_;     ///< of the new program, until its turn
     Child dying_;     ///< its session is over, its status still to come
+    ServiceManager manager_;
+    bool first_ = true; ///< no driver was started yet
     bool serving_ = false;
     std::uint64_t beats_ = 0;
     std::string violations_; ///< when the driver started

@@ -5,9 +5,11 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <fstream>
 #include <optional>
 #include <string>
+#include <thread>
 
 #include <fmt/format.h>
 #include <poll.h>
@@ -28,15 +30,20 @@ pid_t owner_of(const System& system, const PciAddress& address) {
     return static_cast<pid_t>(read_number(system.device(address) / "udrv/owner"));
 }
 
-pid_t parent_of(const System& system, pid_t pid) {
+/// The word behind `name` in a process's status file, or empty.
+std::string status_of(const System& system, pid_t pid, const std::string& name) {
     std::ifstream status(system.proc / std::to_string(pid) / "status");
-    pid_t parent = 0;
-    for (std::string word; status >> word;) {
-        if (word == "PPid:" && status >> parent) {
-            break;
+    std::string word;
+    while (status >> word) {
+        if (word == name && status >> word) {
+            return word;
         }
     }
-    return parent;
+    return {};
+}
+
+pid_t parent_of(const System& system, pid_t pid) {
+    return static_cast<pid_t>(std::strtol(status_of(system, pid, "PPid:").c_str(), nullptr, 10));
 }
 
 /// Signals that answer us; blocked from now on.
@@ -50,12 +57,15 @@ FileDescriptor answers() {
 
 /// Sends the request and waits for the outage in milliseconds; -1: the old program goes on;
 /// nothing: no answer within the limit.
-std::optional<int> ask(pid_t supervisor, std::chrono::milliseconds limit,
+std::optional<int> ask(const System& system, pid_t supervisor, std::chrono::milliseconds limit,
                        const std::string& tried) {
     const FileDescriptor answer = answers();
     const FileDescriptor process(static_cast<int>(::syscall(SYS_pidfd_open, supervisor, 0)));
     if (!answer || !process) {
         throw_errno(errno, tried);
+    }
+    for (int n = 0; n < 1000 && hangup_pending(system, supervisor); ++n) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
     if (::sigqueue(supervisor, SIGHUP, {.sival_int = upgrade_request}) != 0) {
         throw_errno(errno, tried, "run as root");
@@ -82,6 +92,11 @@ std::optional<int> ask(pid_t supervisor, std::chrono::milliseconds limit,
 
 } // namespace
 
+bool hangup_pending(const System& system, pid_t pid) {
+    const std::string mask = status_of(system, pid, "ShdPnd:"); // signal n is bit n - 1
+    return (std::strtoull(mask.c_str(), nullptr, 16) >> (SIGHUP - 1) & 1) != 0;
+}
+
 std::string upgrade(const System& system, const PciAddress& address) {
     const std::string tried = "upgrade the driver of " + address.str();
     if (system.bound_driver(address) != "udrv") {
@@ -100,7 +115,7 @@ std::string upgrade(const System& system, const PciAddress& address) {
     const SupervisionLimits limits = supervision_limits(system, 0, 0);
     // All that can pass one after the other, and the start of the old program.
     const auto longest = limits.ready + limits.goodbye + limits.takeover + limits.start;
-    const std::optional<int> outage_ms = ask(supervisor, longest, tried);
+    const std::optional<int> outage_ms = ask(system, supervisor, longest, tried);
     if (!outage_ms) {
         throw_error(ETIMEDOUT, tried, fmt::format("no answer for {} ms", longest.count()),
                     "`udrv status` says who serves; what `udrv run` printed says why");

@@ -18,10 +18,14 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli/child.hpp"
+#include "cli/service_manager.hpp"
+#include "cli/upgrade.hpp"
 #include "libudrv/process/output.hpp"
 #include "libudrv/process/supervised.hpp"
 
@@ -150,6 +154,9 @@ class SupervisorTest : public testing::Test {
         sigemptyset(&answer);
         sigaddset(&answer, upgrade_answer);
         ::sigprocmask(SIG_BLOCK, &answer, nullptr);
+        while (hangup_pending(system_, supervisor_)) {
+            std::this_thread::sleep_for(1ms);
+        }
         ::sigqueue(supervisor_, SIGHUP, {.sival_int = upgrade_request});
         siginfo_t info{};
         const timespec limit{std::chrono::seconds(patience).count(), 0};
@@ -324,6 +331,163 @@ TEST_F(SupervisorTest, ItsDeathIsTheirs) {
     supervisor_ = 0;
     EXPECT_TRUE(wait_for("old left"));
     EXPECT_EQ(recorded("old turn"), 1);
+}
+
+/// Both ends of sd_notify(3) in this process.
+class ServiceManagerTest : public testing::Test {
+  protected:
+    ServiceManagerTest() {
+        std::string pattern = (fs::temp_directory_path() / "udrv-test-XXXXXX").string();
+        root_ = ::mkdtemp(pattern.data());
+    }
+    ~ServiceManagerTest() override {
+        for (const char* name : {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}) {
+            ::unsetenv(name);
+        }
+        fs::remove_all(root_);
+    }
+    void listen(const std::string& name) {
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        name.copy(address.sun_path, sizeof(address.sun_path) - 1);
+        if (name.front() == '@') {
+            address.sun_path[0] = '\0';
+        }
+        listener_ = FileDescriptor(::socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0));
+        const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());
+        ASSERT_EQ(::bind(listener_.value(), reinterpret_cast<sockaddr*>(&address), length), 0);
+        ::setenv("NOTIFY_SOCKET", name.c_str(), 1);
+    }
+    [[nodiscard]] std::string heard() const {
+        std::array<char, 256> text{};
+        const ssize_t got = ::recv(listener_.value(), text.data(), text.size(), 0);
+        return {text.data(), got < 0 ? 0U : static_cast<std::size_t>(got)};
+    }
+
+    fs::path root_;
+    FileDescriptor listener_;
+};
+
+TEST_F(ServiceManagerTest, NobodyListens) {
+    ServiceManager manager;
+    manager.serving(1);
+    ::setenv("NOTIFY_SOCKET", (root_ / "nobody").c_str(), 1);
+    ServiceManager other;
+    other.serving(1);
+    EXPECT_EQ(std::getenv("NOTIFY_SOCKET"), nullptr) << "drivers would hear of it";
+    ::setenv("NOTIFY_SOCKET", std::string(500, '/').c_str(), 1);
+    ServiceManager too_long;
+    too_long.stopping();
+}
+
+TEST_F(ServiceManagerTest, SaysWhatItIsTold) {
+    for (const std::string& name :
+         {(root_ / "socket").string(), std::string("@udrv-test-") + root_.filename().string()}) {
+        listen(name);
+        ServiceManager manager;
+        manager.serving(123);
+        EXPECT_EQ(heard(), "READY=1\nSTATUS=process 123 drives the device");
+        manager.waiting();
+        EXPECT_EQ(heard(), "STATUS=no driver; the next one starts");
+        manager.stopping();
+        EXPECT_EQ(heard(), "STOPPING=1");
+        manager.awake(ServiceManager::Time(1h));
+        EXPECT_EQ(heard(), "") << "nobody asked for it";
+    }
+}
+
+TEST_F(ServiceManagerTest, FeedsTheWatchdog) {
+    listen((root_ / "socket").string());
+    ::setenv("WATCHDOG_USEC", "4000000", 1);
+    ServiceManager manager;
+    const ServiceManager::Time start(1h);
+    int said = 0;
+    for (int n = 0; n < 100; ++n) { // 10 s in tenths
+        manager.awake(start + n * 100ms);
+        said += heard() == "WATCHDOG=1" ? 1 : 0;
+    }
+    EXPECT_EQ(said, 10);
+    ::setenv("WATCHDOG_USEC", "4000000", 1);
+    ::setenv("WATCHDOG_PID", "1", 1);
+    ::setenv("NOTIFY_SOCKET", (root_ / "socket").c_str(), 1);
+    ServiceManager of_another;
+    of_another.awake(start);
+    EXPECT_EQ(heard(), "");
+}
+
+// What a SIGHUP asks is lost if another one waits: who asks looks first.
+TEST_F(SupervisorTest, APendingHangupIsSeen) {
+    sigset_t hangup;
+    sigemptyset(&hangup);
+    sigaddset(&hangup, SIGHUP);
+    ::sigprocmask(SIG_BLOCK, &hangup, nullptr);
+    EXPECT_FALSE(hangup_pending(system_, ::getpid()));
+    ::kill(::getpid(), SIGHUP);
+    EXPECT_TRUE(hangup_pending(system_, ::getpid()));
+    int number = 0;
+    ::sigwait(&hangup, &number);
+    EXPECT_FALSE(hangup_pending(system_, ::getpid()));
+    ::sigprocmask(SIG_UNBLOCK, &hangup, nullptr);
+    EXPECT_FALSE(hangup_pending(system_, 0)) << "no such process";
+}
+
+// One in C, by <udrv/protocol.h>: ready, killed, followed by its successor, upgraded, stopped.
+TEST_F(SupervisorTest, ADriverInC) {
+    const std::string program = fmt::format("#!/bin/sh\nexec {} \"$@\"\n", UDRV_FAKE_DRIVER_C);
+    install_text(program);
+    start();
+    ASSERT_TRUE(wait_for("c serving"));
+    std::this_thread::sleep_for(limits_.long_life * 2); // its successor waits by then
+    kill_driver();
+    ASSERT_TRUE(wait_for("c serving", 2));
+    std::this_thread::sleep_for(limits_.long_life * 2);
+    install("new");
+    ASSERT_EQ(::kill(supervisor_, SIGHUP), 0);
+    ASSERT_TRUE(wait_for("new serving"));
+    EXPECT_EQ(recorded("c left"), 1) << "it was asked to leave, and did";
+    std::this_thread::sleep_for(limits_.long_life * 2);
+    install_text(program);
+    ASSERT_EQ(::kill(supervisor_, SIGHUP), 0);
+    ASSERT_TRUE(wait_for("c serving", 3));
+    std::this_thread::sleep_for(limits_.long_life);
+    EXPECT_EQ(stopped(), 0);
+    EXPECT_EQ(recorded("c left"), 2);
+}
+
+// It hangs after its third beat: killed, and started again.
+TEST_F(SupervisorTest, ADriverInCThatHangs) {
+    limits_.deadline = 300ms;
+    install_text(fmt::format("#!/bin/sh\nexec {} \"$@\" hang\n", UDRV_FAKE_DRIVER_C));
+    start();
+    ASSERT_TRUE(wait_for("c serving", 2));
+    EXPECT_EQ(recorded("c left"), 0);
+}
+
+// A supervisor under systemd: active when its driver serves, and told of the next one.
+TEST_F(SupervisorTest, TellsTheServiceManager) {
+    const std::string name = (root_ / "notify").string();
+    const FileDescriptor listener(::socket(AF_UNIX, SOCK_DGRAM, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    name.copy(address.sun_path, sizeof(address.sun_path) - 1);
+    ASSERT_EQ(::bind(listener.value(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    timeval limit{60, 0};
+    ::setsockopt(listener.value(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+    const auto heard = [&] {
+        std::array<char, 256> text{};
+        const ssize_t got = ::recv(listener.value(), text.data(), text.size(), 0);
+        return std::string(text.data(), got < 0 ? 0U : static_cast<std::size_t>(got));
+    };
+    ::setenv("NOTIFY_SOCKET", name.c_str(), 1);
+    start();
+    ::unsetenv("NOTIFY_SOCKET");
+    EXPECT_EQ(heard().find("READY=1\n"), 0U);
+    ASSERT_TRUE(wait_for("old serving"));
+    kill_driver();
+    EXPECT_EQ(heard().find("STATUS=no driver"), 0U);
+    EXPECT_EQ(heard().find("READY=1\n"), 0U);
+    EXPECT_EQ(stopped(), 0);
+    EXPECT_EQ(heard(), "STOPPING=1");
 }
 
 } // namespace
