@@ -16,7 +16,9 @@
 #include <unistd.h>
 
 #include "cli/bind.hpp"
+#include "cli/doctor.hpp"
 #include "cli/drivers.hpp"
+#include "cli/list.hpp"
 #include "cli/run.hpp"
 #include "cli/status.hpp"
 #include "cli/upgrade.hpp"
@@ -33,6 +35,7 @@ struct Arguments {
     std::string driver_name;
     bool force = false;
     bool json = false;
+    bool names = false;
     bool without_iommu = false;
     bool untrusted = false;
     cli::RunRequest run;
@@ -94,6 +97,15 @@ void add_commands(CLI::App& app, Arguments& arguments, const cli::Drivers& drive
 
     CLI::App* status = app.add_subcommand("status", "List the devices that are bound to udrv");
     status->add_flag("--json", arguments.json, "As a JSON array");
+
+    CLI::App* list =
+        app.add_subcommand("list", "List the devices here that a driver serves, bound or not");
+    list->add_flag("--json", arguments.json, "As JSON");
+    list->add_flag("--names", arguments.names, "Only the names of the drivers, a line each");
+
+    CLI::App* doctor = app.add_subcommand(
+        "doctor", "Look whether the machine is ready; exit status 1 if it is not");
+    doctor->add_flag("--json", arguments.json, "As JSON");
     app.set_version_flag("--version", "udrv " UDRV_VERSION);
     app.require_subcommand(1);
 }
@@ -145,6 +157,20 @@ int execute(CLI::App& app, Arguments& arguments, const cli::Drivers& drivers,
         print(arguments.json ? cli::status_json(system) + "\n" : cli::status_table(system));
         return 0;
     }
+    if (app.got_subcommand("list")) {
+        if (arguments.names) {
+            print(cli::list_names(drivers));
+        } else {
+            print(arguments.json ? cli::list_json(system, drivers) + "\n"
+                                 : cli::list_table(system, drivers));
+        }
+        return 0;
+    }
+    if (app.got_subcommand("doctor")) {
+        const auto findings = cli::examine(system, drivers, cli::this_process(UDRV_VERSION));
+        print(arguments.json ? cli::findings_json(findings) + "\n" : cli::findings_text(findings));
+        return cli::findings_status(findings);
+    }
     const PciAddress address = PciAddress::parse(arguments.bdf);
     if (app.got_subcommand("bind")) {
         cli::bind(system, address,
@@ -160,9 +186,12 @@ int execute(CLI::App& app, Arguments& arguments, const cli::Drivers& drivers,
     return 0;
 }
 
-/// Takes what follows the first `--` off the command line.
+/// Takes what follows the first `--` off the command line of `run`.
 std::vector<std::string> take_arguments_of_driver(int& argc, char** argv) {
-    for (int n = 1; n < argc; ++n) {
+    if (argc < 2 || std::string_view(argv[1]) != "run") {
+        return {};
+    }
+    for (int n = 2; n < argc; ++n) {
         if (std::string_view(argv[n]) == "--") {
             const std::vector<std::string> taken(argv + n + 1, argv + argc);
             argc = n;

@@ -20,6 +20,7 @@ struct System {
     fs::path sys = "/sys";
     fs::path proc = "/proc";
     fs::path dev = "/dev";
+    fs::path root = "/"; ///< of what is installed
 
     [[nodiscard]] fs::path device(const PciAddress& address) const {
         return sys / "bus/pci/devices" / address.str();
