@@ -3,7 +3,8 @@
 # udrv_add_driver(<chip> <source with main()> [<source>...]): a driver's program, udrv-<chip>,
 # with its PCI ids beside it. <chip>.ids is in the same folder as the CMakeLists.txt; the
 # program finds it as "driver_ids.hpp". All sources but the first one are a library
-# <chip>_chip as well, for tests. Also for projects outside of this one.
+# <chip>_chip as well, for tests. `cmake --install` puts it where `udrv run` looks. A project
+# of its own has it by find_package(udrv).
 set(UDRV_DRIVER_TEMPLATES ${CMAKE_CURRENT_LIST_DIR})
 
 function(udrv_add_driver chip main)
@@ -30,5 +31,9 @@ function(udrv_add_driver chip main)
   target_include_directories(udrv-${chip} PRIVATE ${CMAKE_CURRENT_BINARY_DIR}/udrv-${chip}-ids)
   target_link_libraries(udrv-${chip} PRIVATE ${library})
   set_target_properties(udrv-${chip} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${output})
+  include(GNUInstallDirs)
+  install(TARGETS udrv-${chip} RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/udrv
+    COMPONENT drivers)
+  install(FILES ${ids} DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/udrv COMPONENT drivers)
   set_property(GLOBAL APPEND PROPERTY UDRV_DRIVERS ${chip})
 endfunction()

@@ -16,7 +16,7 @@ if(UDRV_RUN_CLANG_TIDY)
 endif()
 if(UDRV_CLANG_FORMAT)
   file(GLOB_RECURSE formatted CONFIGURE_DEPENDS libudrv/*.?pp
-    drivers/*.?pp cli/*.?pp bench/*.?pp tests/unit/*.?pp)
+    drivers/*.?pp examples/*.?pp cli/*.?pp bench/*.?pp tests/unit/*.?pp)
   add_custom_target(format-check
     COMMAND ${UDRV_CLANG_FORMAT} --dry-run -Werror ${formatted}
     WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} VERBATIM)

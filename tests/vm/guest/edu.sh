@@ -136,6 +136,34 @@ kill -9 $probe
 { wait $probe; } 2>/dev/null
 check_eq 'nothing left' "$(idle)" 'idle 0 0 0 0 0'
 check 'path gone' not test -e "$path"
+
+# Drivers of other repositories, in other languages, under the same supervisor.
+export UDRV_DRIVER_PATH=$build/tests/examples
+another() { # PID that it was
+    local now
+    now=$(attr owner)
+    [ "$now" != 0 ] && [ "$now" != "$1" ]
+}
+ready_again() { same "$(grep -c ready /tmp/driver-$bdf.out)" 2; }
+for name in edu_cpp edu_c edu_py; do
+    phase "the example $name"
+    refused "$name: no such device" 1 '0000:00:1f.7' "$udrv" run $name 0000:00:1f.7
+    require "$name: starts" run_driver $name $bdf --restart
+    sleep 1.2 # a life of a second: its successor is ready, the next one starts at once
+    pid=$(attr owner)
+    kill -KILL "$pid"
+    check "$name: killed, another serves" wait_for 20 another "$pid"
+    check_eq "$name: why, says the supervisor" "$(grep -c 'killed by SIGKILL' /tmp/driver-$bdf.err)" 1
+    check "$name: serves" wait_for 20 ready_again
+    sleep 1.2
+    kill -STOP "$(attr owner)"
+    check "$name: stopped: it hangs, and is replaced" wait_for 40 grep -q 'no progress' /tmp/driver-$bdf.err
+    wait_for 20 another 0
+    check "$name: upgrade" "$udrv" upgrade $bdf
+    check "$name: ends well" stop_driver $bdf
+    check_eq "$name: nothing left" "$(idle)" 'idle 0 0 0 0 0'
+done
+unset UDRV_DRIVER_PATH
 "$udrv" unbind $bdf
 check 'rmmod' rmmod udrv
 summary
