@@ -46,6 +46,6 @@ check 'its tables' grep -q '^| user-level | 0.25 |' /tmp/out/summary.md
 check 'its plot' test -s /tmp/out/udp-echo-2cpu.svg
 check 'the kernel has its card at the end' test -d /sys/bus/pci/devices/$bdf/net
 # What bench/run stopped may take a moment to end.
-nothing_runs() { [ -z "$(pidof udrv udp_echo e1000_tap e1000_reflect)" ]; }
+nothing_runs() { [ -z "$(pidof udrv udrv-e1000 udp_echo e1000_tap e1000_reflect)" ]; }
 check 'nothing runs any more' wait_for 10 nothing_runs
 summary
