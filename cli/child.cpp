@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "cli/child.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -52,12 +53,23 @@ FileDescriptor shared_page() {
     return file;
 }
 
-/// This process's environment and `more`, as execve(2) wants it.
+std::string_view name_of(std::string_view entry) {
+    return entry.substr(0, entry.find('='));
+}
+
+/// This process's environment and `more`, as execve(2) wants it. What the two name alike is
+/// as `more` has it: getenv(3) finds the first, which may be of a supervisor above us.
 class Environment {
   public:
     explicit Environment(std::vector<std::string> more) : more_(std::move(more)) {
         for (char** entry = environ; *entry != nullptr; ++entry) {
-            entries_.push_back(*entry);
+            const bool replaced =
+                std::any_of(more_.begin(), more_.end(), [&](const std::string& ours) {
+                    return name_of(ours) == name_of(*entry);
+                });
+            if (!replaced) {
+                entries_.push_back(*entry);
+            }
         }
         for (std::string& entry : more_) {
             entries_.push_back(entry.data());
@@ -164,7 +176,14 @@ std::uint64_t Child::beats() const {
 
 std::optional<int> Child::ended(bool wait) {
     int status = 0;
-    if (pid_ <= 0 || ::waitpid(pid_, &status, wait ? 0 : WNOHANG) != pid_) {
+    if (pid_ <= 0) {
+        return std::nullopt;
+    }
+    pid_t got = 0;
+    do {
+        got = ::waitpid(pid_, &status, wait ? 0 : WNOHANG);
+    } while (got < 0 && errno == EINTR);
+    if (got != pid_) {
         return std::nullopt;
     }
     listen();

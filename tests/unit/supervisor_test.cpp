@@ -183,6 +183,19 @@ class SupervisorTest : public testing::Test {
     pid_t supervisor_ = 0;
 };
 
+TEST_F(SupervisorTest, WhatASupervisorAboveItSaidIsNotForItsDrivers) {
+    for (const char* name : {supervised_env::protocol, supervised_env::turn_fd,
+                             supervised_env::status_fd, supervised_env::heartbeat_fd}) {
+        ::setenv(name, "999", 1);
+    }
+    start();
+    EXPECT_TRUE(wait_for("old serving"));
+    for (const char* name : {supervised_env::protocol, supervised_env::turn_fd,
+                             supervised_env::status_fd, supervised_env::heartbeat_fd}) {
+        ::unsetenv(name);
+    }
+}
+
 TEST_F(SupervisorTest, NobodyReadsItsOutput) {
     std::array<int, 2> ends{};
     ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
