@@ -2,8 +2,8 @@
 /*
  * The data path: skbs to the tx ring, completions back; empty buffers to the
  * fill ring, received ones up the stack. No packet is copied on the way (but
- * for short ones, where a copy is cheaper than a page): the rings carry bus
- * addresses.
+ * for short ones, where a copy is cheaper than a page, and fragments of IP): the
+ * rings carry bus addresses.
  */
 #include "udrv_net.h"
 
@@ -327,6 +327,24 @@ void udrv_net_refill(struct udrv_net_queue *q)
 }
 
 /*
+ * The fragments of an IP datagram wait for each other, and then in a socket that is
+ * charged for all of their memory: a page for each 1,480 bytes. Of the largest datagrams
+ * a socket of the usual size would then hold one. As copies they take half.
+ */
+static bool udrv_net_is_fragment(const void *frame, u32 len)
+{
+	const struct ethhdr *eth = frame;
+	const struct iphdr *ip = frame + ETH_HLEN;
+	const struct ipv6hdr *ip6 = frame + ETH_HLEN;
+
+	if (len >= ETH_HLEN + sizeof(*ip) && eth->h_proto == htons(ETH_P_IP))
+		return ip_is_fragment(ip);
+	if (len >= ETH_HLEN + sizeof(*ip6) && eth->h_proto == htons(ETH_P_IPV6))
+		return ip6->nexthdr == NEXTHDR_FRAGMENT;
+	return false;
+}
+
+/*
  * Add one buffer to the packet under way. The skb's own head is never in memory
  * that the device can write: headers are copied there, so that a device writing
  * where it was not told to can not forge what the stack keeps behind them. Owns
@@ -343,6 +361,8 @@ static bool udrv_net_add_buf(struct udrv_net_queue *q, struct page *page, u32 le
 	dma_sync_single_range_for_cpu(q->dma_dev, page_pool_get_dma_addr(page),
 				      UDRV_NET_RX_OFFSET, len, DMA_FROM_DEVICE);
 	if (!q->skb) {
+		if (len > copy && udrv_net_is_fragment(data, len))
+			copy = len;
 		q->skb = napi_alloc_skb(&q->net->napi, copy);
 		if (!q->skb)
 			goto recycle;

@@ -85,6 +85,19 @@ for reverse in '' -R; do
     check_le "UDP ${reverse:+in}, lost" "$(json_sum sum lost_packets /tmp/iperf)" 20
 done
 
+phase 'large datagrams that wait in a socket'
+# hoarded FROM TO ADDRESS: of ten datagrams of 63 KiB from FROM to TO
+hoarded() {
+    "$2" "$helpers/net_probe" hoard 5603 8 >/tmp/hoard &
+    wait_for 10 grep -q listening /tmp/hoard
+    "$1" "$helpers/net_probe" volley "$3" 5603 64512 10
+    wait $!
+    tail -n 1 /tmp/hoard
+}
+stocks=$(hoarded here peer 10.0.0.2)
+check_ge 'the stock driver keeps' "$stocks" 2
+check_ge 'and we' "$(hoarded peer here 10.0.0.1)" "$stocks"
+
 # The peer looks at each checksum itself, and so does our stack where rx is off.
 in_peer ethtool -K "$peer_if" rx off
 wrong_sums() { # of TCP and UDP, here and there

@@ -9,6 +9,9 @@
 //   net_probe receive PORT             one TCP connection, to standard output
 //   net_probe send ADDRESS PORT [BYTES]   standard input (a file), by sendfile(2); with so
 //                                      many bytes of IPv6 destination options in each packet
+//   net_probe hoard PORT SECONDS       datagrams that a socket of the usual size still has
+//                                      then, of those that came meanwhile and were not read
+//   net_probe volley ADDRESS PORT BYTES COUNT   so many datagrams of that size, in 2 s
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -231,6 +234,42 @@ int send_file(const std::string& address, const std::string& port, std::size_t o
     return 0;
 }
 
+int hoard(const char* port, const char* seconds) {
+    const int fd = require(::socket(AF_INET, SOCK_DGRAM, 0), "socket");
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<std::uint16_t>(std::atoi(port)));
+    require(::bind(fd, generic(address), sizeof(address)), "bind");
+    std::puts("listening");
+    std::fflush(stdout);
+    ::sleep(static_cast<unsigned>(std::atoi(seconds)));
+    int count = 0;
+    char byte = 0;
+    while (::recv(fd, &byte, 1, MSG_DONTWAIT) >= 0) {
+        count++;
+    }
+    std::printf("%d\n", count);
+    return 0;
+}
+
+int volley(const char* to, const char* port, const char* bytes, const char* count) {
+    const int fd = require(::socket(AF_INET, SOCK_DGRAM, 0), "socket");
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<std::uint16_t>(std::atoi(port)));
+    if (::inet_pton(AF_INET, to, &address.sin_addr) != 1) {
+        die(to);
+    }
+    require(::connect(fd, generic(address), sizeof(address)), "connect");
+    const std::string datagram(std::stoul(bytes), 'x');
+    const int all = std::atoi(count);
+    for (int n = 0; n < all; n++) {
+        require(static_cast<int>(::send(fd, datagram.data(), datagram.size(), 0)), "send");
+        ::usleep(static_cast<useconds_t>(2'000'000 / all));
+    }
+    return 0;
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -252,6 +291,12 @@ int main(int argc, char** argv) {
     }
     if (what == "send" && (argc == 4 || argc == 5)) {
         return send_file(argv[2], argv[3], argc == 5 ? std::stoul(argv[4]) : 0);
+    }
+    if (what == "hoard" && argc == 4) {
+        return hoard(argv[2], argv[3]);
+    }
+    if (what == "volley" && argc == 6) {
+        return volley(argv[2], argv[3], argv[4], argv[5]);
     }
     std::fprintf(stderr, "net_probe: see the head of its source for how to call it\n");
     return 2;
