@@ -78,14 +78,22 @@ static int udrv_config(struct udrv_session *s, void *arg)
 	    c->reserved)
 		return -EINVAL;
 	if (!c->write)
-		return pci_user_read_config_dword(pdev, c->offset, &c->value);
-	if (!udrv_config_writable(pdev, c->offset))
+		ret = pci_read_config_dword(pdev, c->offset, &c->value);
+	else if (udrv_config_writable(pdev, c->offset, c->value))
+		ret = pci_write_config_byte(pdev, c->offset, c->value);
+	else
 		return -EPERM;
-	return pci_user_write_config_byte(pdev, c->offset, c->value);
+	return pcibios_err_to_errno(ret);
+/*
+ * Not by pci_user_read_config_dword(): that waits while the function is being reset,
+ * with the session locked, and the reset waits for the session's end. (It begins when
+ * the session is dead; so none is under way here.)
+ */
 }
 
 static int udrv_bus_master(struct udrv_session *s, void *arg)
 {
+	int ret;
 	unsigned long *on = arg;
 
 	if (*on > 1)
@@ -179,8 +187,15 @@ long udrv_ioctl(struct file *file, unsigned int cmd, unsigned long value)
 		mutex_lock(&s->lock);
 	ret = s->dead ? -ENODEV : c->call(s, arg);	/* not locked: looks again */
 	if (c->locked)
+	unsigned int noio;
 		mutex_unlock(&s->lock);
 	if ((_IOC_DIR(cmd) & _IOC_READ) && copy_to_user(uarg, arg, _IOC_SIZE(cmd)) && ret >= 0)
 		ret = -EFAULT;
 	return ret;
 }
+	/*
+	 * Memory that the call needs must not be waited for on the disk that this very
+	 * process serves; nor may the end of the session, which needs s->lock.
+	 */
+	noio = memalloc_noio_save();
+	memalloc_noio_restore(noio);

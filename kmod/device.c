@@ -31,8 +31,18 @@ static ssize_t _name##_show(struct device *dev, struct device_attribute *attr,	\
 }										\
 static DEVICE_ATTR_##_mode(_name)
 
-UDRV_ATTR(RO, state, "%s", !s ? "idle" : test_bit(UDRV_SESSION_ENDING, &s->flags) ? "ending" :
-		       READ_ONCE(s->port) ? "running" : "open");
+static const char *udrv_state(const struct udrv_device *udev, const struct udrv_session *s)
+{
+	if (s && test_bit(UDRV_SESSION_ENDING, &s->flags))
+		return "ending";
+	if (udev->closed)
+		return "closed";
+	if (!s)
+		return "idle";
+	return READ_ONCE(s->port) ? "running" : "open";
+}
+
+UDRV_ATTR(RO, state, "%s", udrv_state(udev, s));
 UDRV_ATTR(RO, owner, "%d", s ? s->pid : 0);
 UDRV_ATTR(RO, driver, "%s", s ? s->comm : "");
 UDRV_ATTR(RO, pinned_bytes, "%ld", s ? atomic_long_read(&s->pinned_bytes) : 0L);
@@ -91,6 +101,7 @@ static void udrv_device_free(struct kref *ref)
 	struct udrv_device *udev = container_of(ref, struct udrv_device, ref);
 
 	pci_dev_put(udev->pdev);
+	kfree(udev->config);
 	kfree(udev->misc.name);
 	kfree(udev->misc.nodename);
 	kfree(udev);
@@ -159,12 +170,18 @@ static int udrv_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		add_taint(TAINT_USER, LOCKDEP_STILL_OK);
 	}
 
-	pci_save_state(pdev);	/* what an error's slot reset restores */
+	pci_save_state(pdev);
+	udev->config = pci_store_saved_state(pdev);	/* what an error's slot reset restores */
+	if (!udev->config) {
+		ret = -ENOMEM;
+		goto err_release;
+	}
 	udrv_devices_add(udev);
 	ret = misc_register(&udev->misc);
 	if (!ret)
 		return 0;
 	udrv_devices_remove(udev);
+err_release:
 	udrv_bars_release(udev);
 	pci_release_regions(pdev);
 err_disable:

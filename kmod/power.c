@@ -50,6 +50,7 @@ static void udrv_device_reopen(struct udrv_device *udev)
 	mutex_lock(&udev->lock);
 	WRITE_ONCE(udev->reopened, jiffies);
 	smp_store_release(&udev->closed, false);	/* reopened first */
+	sysfs_notify(&udev->pdev->dev.kobj, "udrv", "state");	/* for those who wait to open it */
 	mutex_unlock(&udev->lock);
 }
 
@@ -120,11 +121,17 @@ static pci_ers_result_t udrv_error_detected(struct pci_dev *pdev, pci_channel_st
 	return PCI_ERS_RESULT_NEED_RESET;
 }
 
-/* Configuration space as it was when the device was bound. */
+/*
+ * Configuration space as it was when the device was bound. A copy of our own: each
+ * reset at a session's end uses up the one of the PCI core.
+ */
 static pci_ers_result_t udrv_slot_reset(struct pci_dev *pdev)
 {
+	struct udrv_device *udev = pci_get_drvdata(pdev);
+
+	if (pci_load_saved_state(pdev, udev->config))
+		return PCI_ERS_RESULT_DISCONNECT;
 	pci_restore_state(pdev);
-	pci_save_state(pdev);
 	return PCI_ERS_RESULT_RECOVERED;
 }
 

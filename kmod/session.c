@@ -7,6 +7,9 @@
 #define UDRV_PORT_RIGHTS_MS	500	/* to give them back */
 #define UDRV_PORT_RIGHTS_TRIES	100
 
+#define UDRV_RESET_WAIT_MS	20
+#define UDRV_RESET_TRIES	500	/* 10 s for whoever holds the device lock */
+
 /*
  * Ends of sessions run here: never in the process that dies, whose neighbours in the
  * exit path would wait for a chip. A disk comes back only after its driver's session
@@ -77,20 +80,25 @@ static void udrv_stop_chip(struct udrv_session *s)
 
 /*
  * A reset needs the device lock. Whoever holds it and waits for the session's end
- * (udrv_device_end_session()) lends it to us; it may begin to wait at any time.
+ * (udrv_device_end_session()) lends it to us; it may begin to wait at any time. Not
+ * for ever: its holder may wait for somebody who waits for us (a reset of the whole
+ * bus, for a neighbour that is being bound). The next driver resets the chip anyway.
  */
 static int udrv_reset(struct udrv_device *udev)
 {
+	unsigned int tries;
 	int ret;
 
-	for (;;) {
+	for (tries = 0; tries < UDRV_RESET_TRIES; tries++) {
 		if (READ_ONCE(udev->lock_lent))
 			return pci_reset_function_locked(udev->pdev);
 		ret = pci_try_reset_function(udev->pdev);
 		if (ret != -EAGAIN)
 			return ret;
-		msleep(20);
+		msleep(UDRV_RESET_WAIT_MS);
 	}
+	pci_warn(udev->pdev, "not reset at the session's end: somebody else holds the device\n");
+	return -EAGAIN;
 }
 
 /*
@@ -115,7 +123,8 @@ static bool udrv_quiesce(struct udrv_session *s)
 	ret = udrv_reset(s->udev);
 	WRITE_ONCE(s->udev->resetter, NULL);
 	pci_clear_master(pdev);
-	return quiet || !ret;
+	/* Pulled out meanwhile: then it has not answered, and there is nothing to wait for. */
+	return quiet || !ret || !pci_device_is_present(pdev);
 }
 
 /*
@@ -132,7 +141,8 @@ static bool udrv_port_rights_left(struct udrv_session *s, bool kill)
 	for_each_process_thread(process, t) {
 		if (READ_ONCE(t->mm) != s->mn.mm && task_tgid(t) != s->owner)
 			continue;
-		if (!udrv_has_port_rights(t) || (t->flags & PF_EXITING))
+		/* A worker of io_uring never is in user space, whatever flags it copied. */
+		if (!udrv_has_port_rights(t) || (t->flags & (PF_EXITING | PF_IO_WORKER)))
 			continue;
 		if (kill)
 			send_sig(SIGKILL, t, 1);
@@ -329,17 +339,25 @@ static int udrv_open(struct inode *inode, struct file *file)
 	init_completion(&s->ended);
 	INIT_WORK(&s->end_work, udrv_session_end_work);
 
-	ret = udrv_session_begin(udev, s);
-	if (ret) {
-		udrv_session_put(s);
-		return ret;
-	}
-	file->private_data = s;
+	/*
+	 * All that can fail comes before it is the device's session (this does at a
+	 * signal): the end of one waits for a reset, and must not be waited for here,
+	 * where misc_open() keeps whoever unbinds the device from going on.
+	 */
 	ret = mmu_notifier_register(&s->mn, current->mm);
 	if (ret)
-		udrv_release(inode, file);
-	else
-		udrv_set_freezable(s);
+		goto err_put;
+	ret = udrv_session_begin(udev, s);
+	if (ret)
+		goto err_unregister;
+	file->private_data = s;
+	udrv_set_freezable(s);
+	return 0;
+
+err_unregister:
+	set_bit(UDRV_SESSION_ENDING, &s->flags);	/* there is nothing to end */
+err_put:
+	udrv_session_put(s);
 	return ret;
 }
 

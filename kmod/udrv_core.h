@@ -133,6 +133,7 @@ struct udrv_device {
 	struct list_head list;		/* see confine.c */
 	struct mutex lock;		/* session, removed, closed */
 	struct udrv_session *session;
+	struct pci_saved_state *config;	/* when it was bound */
 	struct udrv_port *port;		/* made under s->lock, removed when no session is left */
 	atomic_long_t interrupts;
 	atomic_long_t violations;

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <fstream>
 #include <string_view>
 
@@ -77,12 +78,9 @@ bool exists(const std::string& path) {
     }
 }
 
-/// Waits until the session that is ending is over; false if the one there is lives. It
-/// may take as long as the chip takes to stop.
-bool wait_for_end(const PciAddress& address) {
-    constexpr int patience_ms = 10'000;
-    const std::string path = fmt::format("/sys/bus/pci/devices/{}/udrv/state", address.str());
-    const FileDescriptor state(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+/// Waits until the session that is ending is over, or the device is back from a reset or
+/// from sleep; false if neither is the case. Either may take as long as the chip takes.
+bool wait_until_free(const FileDescriptor& state, int patience_ms) {
     std::array<char, 16> text{};
     (void)!::pread(state.value(), text.data(), text.size() - 1, 0);
     if (std::string_view(text.data()).starts_with("ending")) {
@@ -95,15 +93,22 @@ bool wait_for_end(const PciAddress& address) {
 /// Invalid, with errno, if it cannot be opened.
 FileDescriptor open_device(const PciAddress& address) {
     const std::string path = fmt::format("{}/{}", device_dir, address.str());
-    FileDescriptor fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
-    if (!fd && errno == EBUSY) {
-        if (wait_for_end(address)) {
-            fd = FileDescriptor(::open(path.c_str(), O_RDWR | O_CLOEXEC));
-        } else {
-            errno = EBUSY;
+    using namespace std::chrono;
+    constexpr milliseconds patience{20'000}; // a bridge's reset and a chip's end take seconds
+    const std::string state_path = fmt::format("/sys/bus/pci/devices/{}/udrv/state", address.str());
+    const FileDescriptor state(::open(state_path.c_str(), O_RDONLY | O_CLOEXEC));
+    const auto end = steady_clock::now() + patience;
+    while (true) {
+        FileDescriptor fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+        const int error = errno;
+        const auto left = duration_cast<milliseconds>(end - steady_clock::now());
+        const bool passes = error == EBUSY || error == EAGAIN || error == EINTR;
+        if (fd || !passes || left.count() <= 0 ||
+            (error != EINTR && !wait_until_free(state, static_cast<int>(left.count())))) {
+            errno = error;
+            return fd;
         }
     }
-    return fd;
 }
 
 } // namespace

@@ -5,7 +5,8 @@
 . tests/vm/guest/hostile_lib.sh
 rounds=$1
 seed=${2:-$RANDOM}
-edu=0000:00:14.0
+bdf=0000:01:00.0 # each behind a root port of its own, so that it can be reset
+edu=0000:02:00.0
 
 load_modules
 for dev in $bdf $edu; do

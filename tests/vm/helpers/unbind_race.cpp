@@ -8,11 +8,13 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <thread>
 
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 #include <udrv/net.h>
@@ -40,12 +42,13 @@ enum Kind : std::size_t {
     kind_state,
     kind_unbind,
     kind_remove,
+    kind_reset,
     kind_kill,
     nr_kinds
 };
 constexpr std::array<const char*, nr_kinds> kind_names{"open",   "call",   "exchange", "coherent",
                                                        "map",    "attach", "irq",      "state",
-                                                       "unbind", "remove", "kill"};
+                                                       "unbind", "remove", "reset",    "kill"};
 
 /// Shared by all processes.
 struct Counts {
@@ -81,6 +84,9 @@ class Driver {
 
     [[noreturn]] void run(std::uint64_t seed) {
         Random random(seed);
+        if (random.one_in(2)) {
+            signal_often(); // whatever it does is interrupted, opening a device, too
+        }
         while (true) {
             const int fd = ::open(("/dev/udrv/" + bdf_).c_str(), O_RDWR | O_CLOEXEC);
             if (!count(kind_open, fd >= 0)) {
@@ -92,6 +98,15 @@ class Driver {
     }
 
   private:
+    static void signal_often() {
+        struct sigaction action {};
+        action.sa_handler = [](int /*signal*/) {};
+        ::sigaction(SIGALRM, &action, nullptr);
+        constexpr timeval period{0, 700};
+        const itimerval timer{period, period};
+        ::setitimer(ITIMER_REAL, &timer, nullptr);
+    }
+
     void session(int fd, Random& random) {
         const auto end = steady_clock::now() + milliseconds(random.below(300));
         std::atomic<bool> over{false};
@@ -112,6 +127,11 @@ class Driver {
         repeat([&](Random& r) { exchange(fd, r); });
         repeat([&](Random& r) { exchange(fd, r); });
         repeat([&](Random& r) { calls(fd, r); });
+        threads.emplace_back([&over, fd] { // without a pause: a reset meets it in the call
+            udrv_config config{};
+            while (!over && ::ioctl(fd, UDRV_IOC_CONFIG, &config) == 0) {
+            }
+        });
         repeat([&](Random& r) { maps(fd, r); });
         repeat([&](Random&) { attach(fd); });
         repeat([&](Random& r) { interrupts(fd, r); });
@@ -280,8 +300,11 @@ int run(std::uint64_t rounds, std::uint64_t seed, const std::vector<std::string>
         ::usleep(random.below(100'000));
         std::vector<std::thread> threads;
         const std::string bdf = one.bdf;
-        const std::uint32_t what = random.below(8);
-        if (what != 7) {
+        const std::uint32_t what = random.below(10);
+        if (what >= 8 || what == 0) {
+            threads.emplace_back([&] { count(kind_reset, store(sysfs(bdf) + "/reset", "1")); });
+        }
+        if (what < 7) {
             threads.emplace_back(
                 [&] { count(kind_unbind, store("/sys/bus/pci/drivers/udrv/unbind", bdf)); });
         }
