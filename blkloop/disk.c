@@ -106,9 +106,40 @@ static void udrv_disk_add_work(struct work_struct *work)
 }
 
 /* From any state of construction. */
+static bool udrv_disk_has_swap(struct udrv_disk *d)
+{
+	struct block_device *part;
+	bool found = false;
+	unsigned long n;
+
+	rcu_read_lock();
+	xa_for_each(&d->gd->part_tbl, n, part)	/* the whole disk, too */
+		found |= IS_SWAPFILE(udrv_bdev_inode(part));
+	rcu_read_unlock();
+	return found;
+}
+
+/*
+ * The image of a machine that hibernates is written when the processes are frozen and
+ * the sessions have ended: nobody could write it to us. Sooner than fail after the
+ * recovery window, with what else waits for the disk, it is refused. (Swap in a file,
+ * or behind LVM, is not seen here.)
+ */
+static int udrv_disk_pm_event(struct notifier_block *nb, unsigned long event, void *data)
+{
+	struct udrv_disk *d = container_of(nb, struct udrv_disk, pm);
+
+	if (event != PM_HIBERNATION_PREPARE || !udrv_disk_has_swap(d))
+		return NOTIFY_DONE;
+	dev_err(d->dev, "hibernation refused: its swap is on this disk, which a process drives\n");
+	return notifier_from_errno(-EBUSY);
+}
+
 static void udrv_disk_free(struct udrv_disk *d)
 {
 	put_disk(IS_ERR(d->gd) ? NULL : d->gd);
+	if (d->pm.notifier_call)
+		unregister_pm_notifier(&d->pm);
 	if (d->tags.tags)
 		blk_mq_free_tag_set(&d->tags);
 	if (!IS_ERR_OR_NULL(d->dev))
@@ -208,6 +239,8 @@ struct udrv_disk *udrv_disk_create(struct udrv_blk *blk, const struct udrv_blk_d
 	set_disk_ro(d->gd, info->flags & UDRV_BLK_READ_ONLY);
 	udrv_disk_hold(d);
 	return d;
+	d->pm.notifier_call = udrv_disk_pm_event;
+	register_pm_notifier(&d->pm);	/* never fails */
 
 err:
 	udrv_disk_free(d);
@@ -220,6 +253,7 @@ void udrv_disk_remove(struct udrv_disk *d)
 	udrv_disk_release(d, true);
 	if (d->nr_kept) {
 		/* They never end, so that whoever waits for the queue to drain never returns. */
+		/* The notifier stays with it, and with this module. */
 		dev_err(d->dev, "stays for ever, with %u requests of a device that is not quiet\n",
 			d->nr_kept);
 		__module_get(THIS_MODULE);

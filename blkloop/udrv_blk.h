@@ -20,6 +20,7 @@
 #include <linux/hdreg.h>
 #include <linux/idr.h>
 #include <linux/scatterlist.h>
+#include <linux/suspend.h>
 
 #include <udrv/blk.h>
 #include "udrv_ring.h"
@@ -44,6 +45,7 @@ struct udrv_disk {
 	struct blk_mq_tag_set tags;
 	struct work_struct add;		/* partitions are read through the driver itself */
 
+	struct notifier_block pm;	/* hibernation is refused when its swap is here */
 	spinlock_t lock;		/* see above */
 	bool attached;
 	bool held;			/* queue quiesced: requests wait */

@@ -64,6 +64,22 @@ static inline int udrv_rq_map_sg(struct request *rq, struct scatterlist *sg)
 #endif
 }
 
+static inline struct inode *udrv_bdev_inode(struct block_device *bdev)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 10, 0)
+	return bdev->bd_inode;
+#else
+	return bdev->bd_mapping->host;
+#endif
+}
+
+/* How a block device is opened, as its ioctl gets to know it. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
+typedef fmode_t udrv_blk_mode_t;
+#else
+typedef blk_mode_t udrv_blk_mode_t;
+#endif
+
 /* What block_device_operations.getgeo gets: since 6.18 the disk. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 18, 0)
 typedef struct block_device udrv_getgeo_of;

@@ -1,21 +1,52 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Suspend, reset and reboot of a machine whose disk and card are driven by processes.
+# Suspend, hibernation, reset, bus errors and reboot of a machine whose disk and card are
+# driven by processes.
 . "$(dirname "$0")/lib.sh"
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+truncate -s 1G "$scratch/swap"
 # shellcheck disable=SC2054 # commas are QEMU's
-machine=(--smp 2 --device pci-bridge,id=br,chassis_nr=1,addr=0x15 --nic e1000,bus=br,addr=1
-    --nic e1000 --disk ahci)
+machine=(--machine q35 --smp 2 --mem 1280 --device pcie-root-port,id=rp,chassis=1,addr=0x15
+    --nic e1000,bus=rp,addr=0 --nic e1000 --disk ahci --disk ahci --disk "nvme:$scratch/swap")
 
-guest 'sleep and reset' 600 "${machine[@]}" -- power.sh
+# QEMU's monitor as two pipes. press: once the guest says that it waits for the power
+# button, and may be asleep, presses it until it is awake.
+mkfifo "$scratch"/monitor.{in,out}
+monitor="-chardev pipe,id=mon,path=$scratch/monitor -mon chardev=mon,mode=readline"
+press() {
+    local ready=20
+    while sleep 1; do
+        grep -q '^s2idle: the host presses' "$scratch/sleep" || continue
+        ! grep -qE '^(ok|FAIL) s2idle: status' "$scratch/sleep" || return 0
+        ready=$((ready - 1))
+        if [ $ready = 0 ]; then
+            echo system_powerdown >"$scratch/monitor.in"
+            ready=10
+        fi
+    done
+}
+touch "$scratch/sleep"
+cat "$scratch/monitor.out" >/dev/null &
+reader=$!
+press &
+presser=$!
+guest 'sleep' 900 "${machine[@]}" --qemu "$monitor" -- power.sh sleep > >(tee "$scratch/sleep")
+kill $reader $presser 2>/dev/null || true
+guest 'resets and bus errors' 600 "${machine[@]}" -- power.sh events
 
 # The machine goes down, so the lab has no status of it: the console tells.
-console=$(mktemp)
-trap 'rm -f "$console"' EXIT
-echo '=== reboot'
+echo '=== kexec; the next kernel suspends to memory, and reboots'
 status=0
-scripts/vm --timeout 300 --env UDRV_BUILD="$build" "${machine[@]}" --console "$console" -- \
-    bash tests/vm/guest/power.sh reboot || status=$?
-check 'reboot: the guest went down by itself' test "$status" = 125
-check 'reboot: it restarted' grep -a 'reboot: Restarting system' "$console"
-check 'reboot: no complaint' not grep -aE 'WARNING|BUG:|Oops|blocked for more' "$console"
+scripts/vm --timeout 600 --env UDRV_BUILD="$build" "${machine[@]}" --console "$scratch/console" -- \
+    bash tests/vm/guest/power.sh kexec >"$scratch/out" || status=$?
+cat "$scratch/out"
+check 'the guest went down by itself' test "$status" = 125
+check 'kexec: another kernel' grep -a 'kexec_core: Starting new kernel' "$scratch/console"
+check 'kexec: what it saw' grep -a '^ok after kexec: the file that was there' "$scratch/out"
+check 'S3: what it saw' grep -a '^ok S3: readers, writer and ping go on' "$scratch/out"
+check 'both: drivers at work' test "$(grep -c '^ok in use' "$scratch/out")" = 2
+check 'reboot: it restarted' grep -a 'reboot: Restarting system' "$scratch/console"
+check 'no failure' not grep -a '^FAIL' "$scratch/out"
+check 'no complaint' not grep -aE 'WARNING|BUG:|Oops|blocked for more' "$scratch/console"
 finish
