@@ -32,10 +32,14 @@ inline constexpr std::uint32_t max_depth = 32;
 struct Config {
     Controller controller = Controller::piix3;
     std::uint32_t depth = 4; ///< requests that a drive holds, 1 to max_depth
-    /// For a command to end, from the first tick() after its issue.
-    std::chrono::milliseconds command_timeout{5'000};
+    /// For a command to end, from the first tick() after its issue. A drive that tries a
+    /// weak sector again and again is silent for many seconds, and a reset makes it begin
+    /// anew.
+    std::chrono::milliseconds command_timeout{15'000};
     /// The same for flushes and TRIM, which may take a drive much longer.
     std::chrono::milliseconds flush_timeout{30'000};
+    /// The same for IDENTIFY DEVICE and SET FEATURES, which need no medium.
+    std::chrono::milliseconds set_up_timeout{5'000};
     /// From a reset until a drive takes commands. The standard's 31 s (ATA, Software
     /// reset protocol) are for platters that stand still; these turn.
     std::chrono::milliseconds reset_timeout{10'000};
@@ -108,6 +112,7 @@ class Channel {
     };
     enum class Found : std::uint8_t { nothing, ata, atapi };
     static constexpr unsigned nobody = drives_a_channel;
+    static constexpr auto unstamped = BlkClock::time_point::max();
 
     /// Ring with free-running indices; never more than `size` entries.
     template <typename T, std::uint32_t size>
@@ -117,6 +122,7 @@ class Channel {
         std::uint32_t consumer = 0;
         [[nodiscard]] bool empty() const { return producer == consumer; }
         [[nodiscard]] T& front() { return entries[consumer % size]; }
+        [[nodiscard]] T& at(std::uint32_t index) { return entries[index % size]; }
         void push(const T& entry) { entries[producer++ % size] = entry; }
         void pop() { consumer++; }
     };
@@ -125,6 +131,7 @@ class Channel {
         std::uint8_t retries = 0;
         std::uint8_t timeouts = 0;
         bool bus_error = false; ///< the controller met a PCI abort: no use in a retry
+        BlkClock::time_point arrived = unstamped;
     };
     struct Unit {
         Drive drive;
@@ -134,6 +141,7 @@ class Channel {
         bool lost = false; ///< did not come back from a reset: its requests fail
         std::array<std::uint16_t, ata::identify_words> words{}; ///< IDENTIFY, at set-up
         Ring<Pending, max_depth> queue;
+        std::uint32_t stamped = 0; ///< of its queue: those before it have `arrived`
     };
 
     // channel_setup.cpp
@@ -171,6 +179,8 @@ class Channel {
     void resume(BlkClock::time_point now);
 
     const ChannelPorts ports_;
+    void stamp(BlkClock::time_point now);
+    void give_up_old(BlkClock::time_point now);
     const unsigned number_;
     const Config config_;
     std::array<Unit, drives_a_channel> units_;

@@ -21,6 +21,10 @@ namespace cb = command_block;
 
 constexpr std::uint8_t max_timeouts = 2; // of one request; the last is reported
 
+/// The kernel takes a driver for dead that has a request for 120 s (disk.c): at a recovery,
+/// a request of this age fails, as the next may take a flush's 30 s and the drives' resets.
+constexpr auto give_up_age = 60s;
+
 constexpr auto srst_hold = 5us;     // ATA, Software reset protocol
 constexpr auto srst_settle = 2ms;   // likewise
 constexpr auto poll_interval = 5ms; // of a drive that recovers
@@ -35,6 +39,7 @@ bool is_ready(std::uint8_t status) {
 } // namespace
 
 BlkClock::time_point Channel::tick(BlkClock::time_point now) {
+    stamp(now);
     if (state_ == State::running) {
         hold_ = now >= revive_at_;
         if (hold_ && active_ == nobody) {
@@ -54,6 +59,26 @@ BlkClock::time_point Channel::tick(BlkClock::time_point now) {
         }
     }
     return state_ == State::running ? std::min(watch(now), revive_at_) : never;
+}
+
+/// Requests come without a time, so that submit() needs no clock.
+void Channel::stamp(BlkClock::time_point now) {
+    for (Unit& unit : units_) {
+        for (; unit.stamped != unit.queue.producer; unit.stamped++) {
+            unit.queue.at(unit.stamped).arrived = now;
+        }
+    }
+}
+
+/// Those behind commands that did not end have waited as long; they came in this order.
+void Channel::give_up_old(BlkClock::time_point now) {
+    for (unsigned number = 0; number < drives_a_channel; number++) {
+        auto& queue = units_[number].queue;
+        while (!queue.empty() && queue.front().arrived != unstamped &&
+               now - queue.front().arrived >= give_up_age) {
+            complete(number, UDRV_BLK_TIMEOUT);
+        }
+    }
 }
 
 /// The time limit of the command under way. It runs from the first look at it, so that
@@ -137,7 +162,7 @@ bool Channel::wait_ready(BlkClock::time_point now) {
             Taskfile task;
             task.command = ata::cmd::identify_device;
             write_taskfile(task);
-            deadline_ = now + config_.command_timeout;
+            deadline_ = now + config_.set_up_timeout;
             wake_ = now + poll_interval;
             state_ = State::identifying;
         } else {
@@ -183,7 +208,7 @@ bool Channel::wait_identity(BlkClock::time_point now) {
 /// this mode, and configuration space is out of reach by now.
 void Channel::start_mode(BlkClock::time_point now) {
     write_taskfile(encode_transfer_mode(units_[unit_].drive));
-    deadline_ = now + config_.command_timeout;
+    deadline_ = now + config_.set_up_timeout;
     wake_ = now + poll_interval;
     state_ = State::setting_mode;
 }
@@ -241,6 +266,7 @@ void Channel::resume(BlkClock::time_point now) {
             turn_ = interrupted;
         }
     }
+    give_up_old(now);
     start_next();
 }
 

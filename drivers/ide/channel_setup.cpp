@@ -159,11 +159,11 @@ std::string Channel::read_identity(unsigned number, Unit& unit) {
     Taskfile task;
     task.command = ata::cmd::identify_device;
     unit.words = {};
-    const std::uint8_t status = run_polled(number, task, config_.command_timeout);
+    const std::uint8_t status = run_polled(number, task, config_.set_up_timeout);
     if (is_busy(status)) {
         return fmt::format("no answer to IDENTIFY DEVICE within {} ms (STATUS is still {:#04x}); "
                            "not used",
-                           config_.command_timeout.count(), status);
+                           config_.set_up_timeout.count(), status);
     }
     if (status == 0) {
         return {};
@@ -241,7 +241,7 @@ std::string Channel::set_mode(unsigned number, const ata::Identity& identity) {
     std::uint8_t answer = 0;
     drive.transfer_mode = choose_mode(identity, config_.controller);
     while (drive.transfer_mode != no_mode) {
-        answer = run_polled(number, encode_transfer_mode(drive), config_.command_timeout);
+        answer = run_polled(number, encode_transfer_mode(drive), config_.set_up_timeout);
         (void)cb::status.read(ports_.command_block);
         if (is_busy(answer)) {
             break;

@@ -15,7 +15,7 @@ constexpr std::uint32_t ioerr = UDRV_BLK_IOERR;
 
 struct IdeRecovery : ::testing::Test {
     IdeRecovery() {
-        rig.config.command_timeout = 5s;
+        rig.config.command_timeout = rig.config.set_up_timeout = 5s;
         rig.config.flush_timeout = 30s;
         rig.config.reset_timeout = 10s;
         rig.master.make_disk(4 * gib);
@@ -96,6 +96,44 @@ TEST_F(IdeRecovery, SecondTimeoutOfARequestIsReported) {
     EXPECT_EQ(done[1].status, ok); // the others have lost nothing but time
     EXPECT_EQ(done[2].status, ok);
     EXPECT_EQ(rig.primary.resets, 2u);
+}
+
+TEST_F(IdeRecovery, ASectorThatTakesTenSecondsIsNoError) { // drives try again for so long
+    rig.config.command_timeout = ide::Config{}.command_timeout;
+    rig.start();
+    read(0, 0);
+    (void)rig.chip->tick(rig.now);
+    rig.now += 10s;
+    (void)rig.chip->tick(rig.now);
+    rig.serve();
+    EXPECT_EQ(rig.take_one().status, ok);
+    EXPECT_EQ(rig.chip->counters(0).timeouts, 0u);
+}
+
+TEST_F(IdeRecovery, NoRequestIsKeptForAsLongAsTheKernelWaits) { // 120 s, disk.c
+    rig.config = ide::Config{};
+    rig.config.controller = ide::Controller::piix4;
+    rig.start();
+    rig.master.hangs = rig.slave.hangs = 1000;
+    for (std::uint32_t tag = 0; tag < rig.config.depth; tag++) {
+        read(0, tag);
+        read(1, tag);
+    }
+    const auto begin = rig.now;
+    std::size_t done = 0;
+    while (done < 2 * rig.config.depth && rig.now - begin < 300s) {
+        rig.pass(1s);
+        for (const BlkCompletion& one : rig.take()) {
+            EXPECT_EQ(one.status, timeout) << one.tag;
+            done++;
+        }
+    }
+    EXPECT_EQ(done, 2 * rig.config.depth);
+    EXPECT_LT(rig.now - begin, 115s);
+    rig.master.hangs = rig.slave.hangs = 0;
+    read(0, 0);
+    rig.pass(1s);
+    EXPECT_EQ(rig.take_one().status, ok); // the drives are not lost
 }
 
 TEST_F(IdeRecovery, OtherChannelGoesOn) {

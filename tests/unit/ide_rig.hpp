@@ -25,6 +25,7 @@ inline ide::Config quick_ide() {
     ide::Config config;
     config.reset_timeout = std::chrono::milliseconds{30}; // real time, at set-up
     config.command_timeout = std::chrono::milliseconds{20};
+    config.set_up_timeout = std::chrono::milliseconds{20};
     config.flush_timeout = std::chrono::milliseconds{60};
     config.controller = ide::Controller::piix4;
     return config;
