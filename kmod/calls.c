@@ -61,14 +61,32 @@ static const struct pci_device_id udrv_piix_ide[] = {
 	{ }
 };
 
+/* How much the function may read at once in PCI-X mode: chips have errata about that. */
+static bool udrv_is_pcix_read_size(struct pci_dev *pdev, u32 offset, u8 value)
+{
+	int pcix = pci_find_capability(pdev, PCI_CAP_ID_PCIX);
+	u8 now;
+
+	if (!pcix || offset != pcix + PCI_X_CMD || pci_read_config_byte(pdev, offset, &now))
+		return false;
+	return !((value ^ now) & ~PCI_X_CMD_MAX_READ);
+}
+
 /* Never a BAR, an MSI address, or bus mastering behind the kernel's back. */
-static bool udrv_config_writable(struct pci_dev *pdev, u32 offset)
+static bool udrv_config_writable(struct pci_dev *pdev, u32 offset, u8 value)
 {
 	if (offset == PCI_CACHE_LINE_SIZE || offset == PCI_LATENCY_TIMER)
 		return true;
-	return offset >= 0x40 && offset < 0x50 && pci_match_id(udrv_piix_ide, pdev);
+	if (offset >= 0x40 && offset < 0x50 && pci_match_id(udrv_piix_ide, pdev))
+		return true;
+	return udrv_is_pcix_read_size(pdev, offset, value);
 }
 
+/*
+ * Not by pci_user_read_config_dword(): that waits while the function is being reset,
+ * with the session locked, and the reset waits for the session's end. (It begins when
+ * the session is dead; so none is under way here.)
+ */
 static int udrv_config(struct udrv_session *s, void *arg)
 {
 	struct pci_dev *pdev = s->udev->pdev;

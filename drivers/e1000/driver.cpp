@@ -9,6 +9,7 @@
 
 #include "driver_ids.hpp" // made of e1000.ids
 #include "drivers/e1000/e1000.hpp"
+#include "libudrv/device/config_space.hpp"
 #include "libudrv/device/port_io.hpp"
 #include "libudrv/net/net_serve.hpp"
 #include "libudrv/process/driver.hpp"
@@ -55,6 +56,10 @@ int run(DriverContext& context) {
     std::optional<DirectPortIo> ports;
     open_io(ports, device, io_bar);
     device.dma_bits(dma_bits(registers, config.model));
+    if (in_pcix_mode(registers, config.model)) {
+        ConfigSpace space(device);
+        limit_memory_reads(space);
+    }
     E1000 chip(registers, device, config, ports ? &*ports : nullptr);
     chip.init(); // resets the chip, so that bus mastering is safe
     device.stop_by(end_of_transfers(io_bar, chip.found_manc()));

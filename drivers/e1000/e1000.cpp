@@ -122,6 +122,30 @@ unsigned dma_bits(RegisterIo& regs, Model model) {
     return in_pcix_mode(regs, model) ? 64 : 32;
 }
 
+udrv_intx_mask intx_mask() {
+    return {0, reg::imc.offset, all_ones, reg::ims.offset, interrupt_causes | icr::txdw, 0};
+}
+
+void limit_memory_reads(RegisterIo& space) {
+    if ((pci::status.read(space) & pci::has_capabilities) == 0) {
+        return;
+    }
+    std::uint32_t at = pci::capabilities.read(space);
+    for (unsigned n = 0; at >= pci::first_capability && n < pci::most_capabilities; n++) {
+        at &= ~3u;
+        if (space.read8(at) == pci::pcix_id) {
+            const std::uint32_t command = at + pci::pcix_command;
+            const std::uint8_t value = space.read8(command);
+            if ((value & pci::pcix_read_mask) > pci::pcix_read_2048) {
+                space.write8(command, static_cast<std::uint8_t>((value & ~pci::pcix_read_mask) |
+                                                                pci::pcix_read_2048));
+            }
+            return;
+        }
+        at = space.read8(at + 1);
+    }
+}
+
 std::vector<udrv_stop_write> end_of_transfers(std::uint32_t io_bar, std::uint32_t manc) {
     constexpr auto word = static_cast<std::uint32_t>(sizeof(std::uint32_t));
     std::vector<udrv_stop_write> writes{{0, reg::rctl.offset, word, 0, 0, 0},

@@ -43,6 +43,17 @@ enum class Model : std::uint8_t {
 /// 64 bits of address; Linux's e1000 driver has the same limit.
 [[nodiscard]] unsigned dma_bits(RegisterIo& regs, Model model);
 
+/// In PCI-X mode the chip must not ask for more than 2,048 bytes of memory at once, whatever
+/// the firmware allows it (as Linux's e1000 driver has it for the 82545 and 82546). `space` is
+/// configuration space.
+void limit_memory_reads(RegisterIo& space);
+
+/// For Device::mask_intx_by(): chips of PCI 2.2 have no INTx-disable bit. IMC masks all
+/// causes (SDM 13.4.21); IMS unmasks those that E1000 uses, transmit completions among them,
+/// which it else asks for only while it needs them: that costs some interrupts. IMC reads as
+/// 0, and reading it does nothing.
+[[nodiscard]] udrv_intx_mask intx_mask();
+
 /// For Device::stop_by(): the rings are left, and forgotten (SDM 13.4.1). `io_bar` is
 /// that of the I/O ports, by which the reset has to go (see E1000::write_reset()), or
 /// no_io_bar. `manc`: E1000::found_manc(); a chip that answered ARP requests is to again.

@@ -14,6 +14,18 @@
 
 namespace udrv::e1000 {
 
+namespace pci { // configuration space: PCI Local Bus Specification 6.7, PCI-X 7.2
+inline constexpr Register<std::uint16_t> status{0x06};
+inline constexpr std::uint16_t has_capabilities = 1u << 4;
+inline constexpr Register<std::uint8_t> capabilities{0x34}; // first of the list
+inline constexpr std::uint32_t first_capability = 0x40;
+inline constexpr unsigned most_capabilities = 48; // more is a circle
+inline constexpr std::uint8_t pcix_id = 0x07;
+inline constexpr std::uint32_t pcix_command = 2;        // offset in the capability
+inline constexpr std::uint8_t pcix_read_mask = 3u << 2; // maximum memory read byte count
+inline constexpr std::uint8_t pcix_read_2048 = 2u << 2; // 512 << n
+} // namespace pci
+
 namespace reg {
 using R32 = Register<std::uint32_t>;
 

@@ -14,6 +14,7 @@
 #include "driver_ids.hpp" // made of ide.ids
 #include "drivers/ide/ide.hpp"
 #include "libudrv/blk/blk_serve.hpp"
+#include "libudrv/device/config_space.hpp"
 #include "libudrv/device/port_io.hpp"
 #include "libudrv/error.hpp"
 #include "libudrv/process/driver.hpp"
@@ -30,33 +31,6 @@ constexpr unsigned bus_master_bar = 4;
 constexpr std::uint32_t native_channels = 1u << 0 | 1u << 2;
 
 constexpr std::uint16_t device_piix4 = 0x7111;
-
-/// Configuration space as registers; the timing is accessed by bytes.
-class ConfigSpace final : public RegisterIo {
-  public:
-    explicit ConfigSpace(Device& device) : device_(device) {}
-    [[nodiscard]] std::uint8_t read8(std::uint32_t offset) override {
-        return static_cast<std::uint8_t>(device_.config_read(offset, 1));
-    }
-    [[nodiscard]] std::uint16_t read16(std::uint32_t offset) override {
-        return static_cast<std::uint16_t>(device_.config_read(offset, 2));
-    }
-    [[nodiscard]] std::uint32_t read32(std::uint32_t offset) override {
-        return device_.config_read(offset, 4);
-    }
-    void write8(std::uint32_t offset, std::uint8_t value) override {
-        device_.config_write(offset, 1, value);
-    }
-    void write16(std::uint32_t offset, std::uint16_t value) override {
-        device_.config_write(offset, 2, value);
-    }
-    void write32(std::uint32_t offset, std::uint32_t value) override {
-        device_.config_write(offset, 4, value);
-    }
-
-  private:
-    Device& device_;
-};
 
 /// SSBM off (PIIX4 5.2.1), on both channels.
 constexpr udrv_stop_write end_of_transfers[] = {

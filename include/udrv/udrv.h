@@ -75,9 +75,10 @@ struct udrv_info {
 
 /*
  * Reads are free, four bytes at a time. Writes, of one byte, go through an
- * allow-list: the cache line size, the latency timer and, for Intel's PIIX3 and
- * PIIX4 IDE functions (8086:7010, 8086:7111), the timing registers 0x40-0x4f; all
- * else is EPERM. Bus mastering has a call of its own.
+ * allow-list: the cache line size, the latency timer, in a PCI-X capability the
+ * maximum memory read byte count (the other bits of its byte as they are) and, for
+ * Intel's PIIX3 and PIIX4 IDE functions (8086:7010, 8086:7111), the timing registers
+ * 0x40-0x4f; all else is EPERM. Bus mastering has a call of its own.
  */
 struct udrv_config {
 	__u32 offset;		/* in bytes; to read, a multiple of 4 */

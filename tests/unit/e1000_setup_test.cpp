@@ -701,5 +701,76 @@ TEST(E1000Stats, NamesFitTheStatePage) {
     }
 }
 
+TEST(E1000IntxMask, MasksAllAndUnmasksWhatIsUsed) {
+    Rig rig;
+    rig.driver.apply(up_state());
+    rig.give(8);
+    const udrv_intx_mask mask = e1000::intx_mask();
+    const std::uint32_t used = rig.chip.at(Fake::IMS);
+    EXPECT_NE(used, 0u);
+    rig.chip.write32(mask.mask_offset, mask.mask_value);
+    EXPECT_EQ(rig.chip.at(Fake::IMS), 0u);
+    rig.chip.write32(mask.unmask_offset, mask.unmask_value);
+    EXPECT_EQ(rig.chip.at(Fake::IMS) & used, used);
+    EXPECT_NE(rig.chip.at(Fake::IMS) & 1u, 0u) << "TXDW: arm() relies on it";
+}
+
+// ---- Configuration space -----------------------------------------------------------
+
+/// 256 bytes with a list of capabilities; counts what is written.
+struct FakeConfigSpace final : RegisterIo {
+    std::array<std::uint8_t, 256> bytes{};
+    unsigned writes = 0;
+
+    FakeConfigSpace() {
+        bytes[0x06] = 0x10; // there is a list
+        bytes[0x34] = 0xdc; // power management, PCI-X, MSI
+        bytes[0xdc] = 0x01, bytes[0xdd] = 0xe4;
+        bytes[0xe4] = 0x07, bytes[0xe5] = 0xf0;
+        bytes[0xf0] = 0x05, bytes[0xf1] = 0;
+    }
+    std::uint8_t& command() { return bytes[0xe6]; }
+    [[nodiscard]] std::uint8_t read8(std::uint32_t offset) override { return bytes.at(offset); }
+    [[nodiscard]] std::uint16_t read16(std::uint32_t offset) override {
+        return static_cast<std::uint16_t>(bytes.at(offset) | bytes.at(offset + 1) << 8);
+    }
+    [[nodiscard]] std::uint32_t read32(std::uint32_t offset) override {
+        return read16(offset) | std::uint32_t{read16(offset + 2)} << 16;
+    }
+    void write8(std::uint32_t offset, std::uint8_t value) override {
+        EXPECT_EQ(offset, 0xe6u) << "the kernel refuses it";
+        bytes.at(offset) = value;
+        writes++;
+    }
+    void write16(std::uint32_t /*offset*/, std::uint16_t /*value*/) override { ADD_FAILURE(); }
+    void write32(std::uint32_t /*offset*/, std::uint32_t /*value*/) override { ADD_FAILURE(); }
+};
+
+TEST(E1000ConfigSpace, PcixReadsAreOf2048BytesAtMost) {
+    FakeConfigSpace space;
+    space.command() = 0x3f; // 4,096
+    e1000::limit_memory_reads(space);
+    EXPECT_EQ(space.command(), 0x3b); // and nothing else
+    for (const std::uint8_t smaller : {0x33, 0x37, 0x3b}) {
+        space.command() = smaller;
+        space.writes = 0;
+        e1000::limit_memory_reads(space);
+        EXPECT_EQ(space.writes, 0u);
+    }
+}
+
+TEST(E1000ConfigSpace, WithoutPcixNothingIsWritten) {
+    FakeConfigSpace space;
+    space.command() = 0x3f;
+    space.bytes[0xe4] = 0x09; // something else
+    e1000::limit_memory_reads(space);
+    space.bytes[0xf1] = 0xdc; // a circle
+    e1000::limit_memory_reads(space);
+    space.bytes[0x06] = 0; // no list
+    space.bytes[0xe4] = 0x07;
+    e1000::limit_memory_reads(space);
+    EXPECT_EQ(space.writes, 0u);
+}
+
 } // namespace
 } // namespace udrv::test
