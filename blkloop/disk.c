@@ -66,6 +66,7 @@ static int udrv_disk_getgeo(udrv_getgeo_of *of, struct hd_geometry *geo)
 static const struct block_device_operations udrv_disk_fops = {
 	.owner = THIS_MODULE,
 	.getgeo = udrv_disk_getgeo,
+	.ioctl = udrv_disk_ioctl,
 };
 
 /* Requests wait. Also waits for those that are being handed out just now. */
@@ -105,7 +106,6 @@ static void udrv_disk_add_work(struct work_struct *work)
 		d->added = !device_add_disk(d->dev, d->gd, NULL);
 }
 
-/* From any state of construction. */
 static bool udrv_disk_has_swap(struct udrv_disk *d)
 {
 	struct block_device *part;
@@ -135,11 +135,12 @@ static int udrv_disk_pm_event(struct notifier_block *nb, unsigned long event, vo
 	return notifier_from_errno(-EBUSY);
 }
 
+/* From any state of construction. */
 static void udrv_disk_free(struct udrv_disk *d)
 {
-	put_disk(IS_ERR(d->gd) ? NULL : d->gd);
 	if (d->pm.notifier_call)
 		unregister_pm_notifier(&d->pm);
+	put_disk(IS_ERR(d->gd) ? NULL : d->gd);
 	if (d->tags.tags)
 		blk_mq_free_tag_set(&d->tags);
 	if (!IS_ERR_OR_NULL(d->dev))
@@ -238,9 +239,9 @@ struct udrv_disk *udrv_disk_create(struct udrv_blk *blk, const struct udrv_blk_d
 	set_capacity(d->gd, info->nr_sectors);
 	set_disk_ro(d->gd, info->flags & UDRV_BLK_READ_ONLY);
 	udrv_disk_hold(d);
-	return d;
 	d->pm.notifier_call = udrv_disk_pm_event;
 	register_pm_notifier(&d->pm);	/* never fails */
+	return d;
 
 err:
 	udrv_disk_free(d);
@@ -252,8 +253,8 @@ void udrv_disk_remove(struct udrv_disk *d)
 {
 	udrv_disk_release(d, true);
 	if (d->nr_kept) {
-		/* They never end, so that whoever waits for the queue to drain never returns. */
 		/* The notifier stays with it, and with this module. */
+		/* They never end, so that whoever waits for the queue to drain never returns. */
 		dev_err(d->dev, "stays for ever, with %u requests of a device that is not quiet\n",
 			d->nr_kept);
 		__module_get(THIS_MODULE);

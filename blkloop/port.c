@@ -62,13 +62,16 @@ static bool udrv_blk_valid_limits(const struct udrv_blk_disk *i)
 	       i->max_discard_segments && i->max_discard_segments <= UDRV_BLK_MAX_SEGMENTS;
 }
 
-/* A slot has room for what can follow the request: segments, or ranges. */
+/* A slot has room for what can follow the request. */
 static u32 udrv_blk_slot_bytes(const struct udrv_blk_disk *i)
 {
 	size_t segments = i->max_segments * sizeof(struct udrv_blk_segment);
 	size_t ranges = i->max_discard_segments * sizeof(struct udrv_blk_range);
+	size_t most = max(segments, ranges);
 
-	return ALIGN(sizeof(struct udrv_blk_request) + max(segments, ranges), 128);
+	if (i->flags & UDRV_BLK_ATA_COMMANDS)
+		most = max(most, sizeof(struct udrv_blk_ata));
+	return ALIGN(sizeof(struct udrv_blk_request) + most, 128);
 }
 
 static void udrv_blk_layout(struct udrv_blk_attach *arg)

@@ -29,7 +29,7 @@ static void udrv_blk_commit_rqs(struct blk_mq_hw_ctx *hctx)
 
 /*
  * UDRV_BLK_* of a request. Negative: nothing that the queue was said to take, which
- * the block layer should have refused (secure erase, zones, passthrough).
+ * the block layer should have refused (secure erase, zones).
  */
 static int udrv_blk_op(const struct request *rq)
 {
@@ -44,6 +44,8 @@ static int udrv_blk_op(const struct request *rq)
 		return UDRV_BLK_DISCARD;
 	case REQ_OP_WRITE_ZEROES:
 		return UDRV_BLK_WRITE_ZEROES;
+	case REQ_OP_DRV_IN:
+		return UDRV_BLK_ATA;
 	default:
 		return -EOPNOTSUPP;
 	}
@@ -92,6 +94,30 @@ static u32 udrv_blk_fill_ranges(struct udrv_disk *d, struct request *rq)
 	if (sectors != blk_rq_sectors(rq) || sectors > d->info.max_discard_sectors)
 		return 0;
 	return nr;
+}
+
+/*
+ * The command in its slot; what is there of an older use is not shown as its answer. We
+ * have a copy of our own: that of the slot is never read.
+ */
+static void udrv_blk_fill_ata(struct udrv_disk *d, struct request *rq)
+{
+	struct udrv_blk_ata *to = udrv_blk_slot(d, rq) + sizeof(struct udrv_blk_request);
+	struct udrv_blk_cmd *cmd = blk_mq_rq_to_pdu(rq);
+
+	memset_after(cmd->ata, 0, reserved0);
+	*to = *cmd->ata;
+}
+
+/* Its answer, once: all bytes are for whoever asked, and mean nothing to us. */
+static void udrv_blk_read_ata(struct udrv_disk *d, struct request *rq)
+{
+	size_t out = offsetof(struct udrv_blk_ata, out_status);
+	struct udrv_blk_cmd *cmd = blk_mq_rq_to_pdu(rq);
+
+	udrv_copy_once((void *)cmd->ata + out,
+		       udrv_blk_slot(d, rq) + sizeof(struct udrv_blk_request) + out,
+		       sizeof(*cmd->ata) - out);
 }
 
 static void udrv_blk_unmap(struct udrv_disk *d, struct request *rq)
@@ -172,6 +198,9 @@ static blk_status_t udrv_blk_fill_slot(struct udrv_disk *d, struct request *rq)
 	case UDRV_BLK_WRITE_ZEROES:
 		if (WARN_ON_ONCE(blk_rq_sectors(rq) > d->info.max_write_zeroes_sectors))
 			return BLK_STS_IOERR;
+		break;
+	case UDRV_BLK_ATA:
+		udrv_blk_fill_ata(d, rq);
 		break;
 	default:
 		return BLK_STS_NOTSUPP;
@@ -266,8 +295,10 @@ static struct request *udrv_blk_claim(struct udrv_disk *d, struct udrv_blk_compl
 		return NULL;
 	tag = array_index_nospec(c->tag, d->info.depth);
 	rq = d->rqs[tag];
-	if (d->generations[tag] != c->generation)
+	if (!rq || d->generations[tag] != c->generation)
 		return NULL;
+	if (req_op(rq) == REQ_OP_DRV_IN)
+		udrv_blk_read_ata(d, rq);
 	d->rqs[tag] = NULL;
 	return rq;
 }

@@ -33,6 +33,7 @@ struct udrv_blk;
 struct udrv_blk_cmd {
 	u32 deaths;			/* of drivers that had it */
 	u32 nr_sg;			/* as built; 0: nothing is mapped */
+	struct udrv_blk_ata *ata;	/* of a request that is one: question and answer */
 	struct scatterlist sg[];	/* max_segments, mapped while the driver has it */
 };
 
@@ -44,8 +45,8 @@ struct udrv_disk {
 	struct device *dev;		/* below the PCI device, above the block device */
 	struct blk_mq_tag_set tags;
 	struct work_struct add;		/* partitions are read through the driver itself */
-
 	struct notifier_block pm;	/* hibernation is refused when its swap is here */
+
 	spinlock_t lock;		/* see above */
 	bool attached;
 	bool held;			/* queue quiesced: requests wait */
@@ -75,6 +76,10 @@ struct udrv_blk {
 extern const struct blk_mq_ops udrv_blk_mq_ops;
 bool udrv_blk_reap(struct udrv_disk *d);
 void udrv_blk_take_back(struct udrv_disk *d, bool quiet);
+
+/* ata.c */
+int udrv_disk_ioctl(struct block_device *bdev, udrv_blk_mode_t mode, unsigned int cmd,
+		    unsigned long arg);
 
 /* disk.c */
 extern struct class udrv_disk_class;

@@ -74,6 +74,7 @@ inline constexpr std::uint32_t oos = 1u << 1; // OS owns it
 /// PxIS and PxIE (AHCI 3.3.5, 3.3.6).
 namespace px_is {
 inline constexpr std::uint32_t dhrs = 1u << 0;  // a register FIS came with its I bit
+inline constexpr std::uint32_t pss = 1u << 1;   // a PIO setup FIS likewise: its data are there
 inline constexpr std::uint32_t sdbs = 1u << 3;  // a set device bits FIS likewise
 inline constexpr std::uint32_t ufs = 1u << 4;   // unknown FIS; cleared through PxSERR
 inline constexpr std::uint32_t pcs = 1u << 6;   // port connect change; likewise
@@ -92,7 +93,7 @@ inline constexpr std::uint32_t plugged = pcs | prcs;
 inline constexpr std::uint32_t by_serr = ufs | pcs | prcs;
 /// A command of ours failed, by the disk's word or on the way.
 inline constexpr std::uint32_t failed = ofs | ifs | hbds | hbfs | tfes;
-inline constexpr std::uint32_t wanted = dhrs | sdbs | tfes | broken;
+inline constexpr std::uint32_t wanted = dhrs | pss | sdbs | tfes | broken;
 } // namespace px_is
 
 namespace px_cmd {                                    // AHCI 3.3.7

@@ -113,6 +113,18 @@ queued_transfer(bool write, std::uint64_t lba, std::uint32_t blocks, std::uint32
     return task;
 }
 
+/// A command that the kernel let through, with 28-bit registers.
+[[nodiscard]] constexpr Taskfile plain(const udrv_blk_ata& command) {
+    Taskfile task;
+    task.command = command.command;
+    task.device = ata::device_lba;
+    task.features = command.features;
+    task.count = command.count;
+    task.lba = command.lba_low | std::uint64_t{command.lba_mid} << 8 |
+               std::uint64_t{command.lba_high} << 16;
+    return task;
+}
+
 /// ACS-3, SET FEATURES.
 [[nodiscard]] constexpr Taskfile spin_up() {
     Taskfile task;

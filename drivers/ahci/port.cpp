@@ -48,6 +48,12 @@ void Port::write_header(std::uint32_t slot, std::uint16_t flags, std::uint16_t p
     header.ctbau = high_half(table_dma_addr);
 }
 
+namespace {
+std::uint8_t load(std::uint8_t& byte) {
+    return std::atomic_ref<std::uint8_t>(byte).load(std::memory_order_acquire);
+}
+} // namespace
+
 /// The command table of a tag. False: the request is none that this disk takes.
 bool Port::encode_request(std::uint32_t tag) {
     Slot& slot = slots_[tag];
@@ -68,6 +74,11 @@ bool Port::encode_request(std::uint32_t tag) {
         break;
     case UDRV_BLK_DISCARD:
         if (!encode_discard(tag, request, task)) {
+            return false;
+        }
+        break;
+    case UDRV_BLK_ATA:
+        if (!encode_ata(tag, ata_command(request), task)) {
             return false;
         }
         break;
@@ -120,7 +131,8 @@ bool Port::encode_discard(std::uint32_t tag, const udrv_blk_request& request, Ta
         return false;
     }
     const std::size_t offset = std::size_t{tag} * ata::sector_bytes;
-    const std::span<std::byte, ata::sector_bytes> payload(trim_.vaddr + offset, ata::sector_bytes);
+    const std::span<std::byte, ata::sector_bytes> payload(payloads_.vaddr + offset,
+                                                          ata::sector_bytes);
     if (!ata::encode_trim(payload, ranges(request), {block_sectors_, disk_.nr_sectors})) {
         return false;
     }
@@ -128,8 +140,38 @@ bool Port::encode_discard(std::uint32_t tag, const udrv_blk_request& request, Ta
     slot.prdtl = 1;
     slot.flags |= header::write;
     task = trim();
-    return encode_prd(table(tag).prds[0], trim_.dma_addr + offset, ata::sector_bytes,
+    return encode_prd(table(tag).prds[0], payloads_.dma_addr + offset, ata::sector_bytes,
                       hba_.addresses64);
+}
+
+/// Its block comes to the memory of the tag's TRIM payload.
+bool Port::encode_ata(std::uint32_t tag, const udrv_blk_ata& command, Taskfile& task) {
+    task = plain(command);
+    if (command.nr_blocks == 0) {
+        return true;
+    }
+    const std::size_t offset = std::size_t{tag} * ata::sector_bytes;
+    slots_[tag].prdtl = 1;
+    return command.nr_blocks == 1 && encode_prd(table(tag).prds[0], payloads_.dma_addr + offset,
+                                                ata::sector_bytes, hba_.addresses64);
+}
+
+/// What the disk answered. After a transfer of data by PIO the registers are in another
+/// FIS, and say no more than that all is well.
+void Port::answer_ata(std::uint32_t tag) {
+    udrv_blk_ata& command = ata_command(*slots_[tag].request);
+    if (command.nr_blocks != 0) {
+        std::memcpy(command.data, payloads_.vaddr + std::size_t{tag} * ata::sector_bytes,
+                    ata::sector_bytes);
+        command.out_status = ata::status::drdy;
+        return;
+    }
+    command.out_status = load(fis_->rfis[2]); // Serial ATA, Register - Device to Host
+    command.out_error = load(fis_->rfis[3]);
+    command.out_lba_low = load(fis_->rfis[4]);
+    command.out_lba_mid = load(fis_->rfis[5]);
+    command.out_lba_high = load(fis_->rfis[6]);
+    command.out_count = load(fis_->rfis[12]);
 }
 
 // ---- Issue ----------------------------------------------------------------------
@@ -148,7 +190,8 @@ void Port::submit(std::span<const BlkSubmission> submissions) {
         if (lost_) {
             complete(tag, UDRV_BLK_IOERR);
         } else if (!encode_request(tag)) {
-            const bool known = submission.request->op <= UDRV_BLK_FLUSH;
+            const bool known =
+                submission.request->op <= UDRV_BLK_FLUSH || submission.request->op == UDRV_BLK_ATA;
             complete(tag, known ? UDRV_BLK_IOERR : UDRV_BLK_NOTSUPP);
         } else {
             waiting_.push(static_cast<std::uint8_t>(tag));
@@ -217,12 +260,6 @@ void Port::interrupt() {
     attention_ = true;
 }
 
-namespace {
-std::uint8_t load(std::uint8_t& byte) {
-    return std::atomic_ref<std::uint8_t>(byte).load(std::memory_order_acquire);
-}
-} // namespace
-
 /// Has the disk sent word of a completion? A look into memory, which costs no
 /// register access; only a hint, since the next FIS overwrites the last.
 bool Port::fis_arrived() {
@@ -269,6 +306,9 @@ void Port::harvest() {
         outstanding_ &= ~done;
         unstamped_ &= ~done;
         for (; done != 0; done &= done - 1) {
+            if (slots_[first(done)].request->op == UDRV_BLK_ATA) {
+                answer_ata(first(done));
+            }
             complete(first(done), UDRV_BLK_OK);
         }
         exclusive_ = exclusive_ && outstanding_ != 0;

@@ -200,6 +200,8 @@ class Port {
                                        Taskfile& task);
     [[nodiscard]] bool encode_discard(std::uint32_t tag, const udrv_blk_request& request,
                                       Taskfile& task);
+    [[nodiscard]] bool encode_ata(std::uint32_t tag, const udrv_blk_ata& command, Taskfile& task);
+    void answer_ata(std::uint32_t tag);
     void issue();
     [[nodiscard]] bool fis_arrived();
     [[nodiscard]] bool fis_says_error() const;
@@ -248,7 +250,7 @@ class Port {
     std::byte* page_ = nullptr; ///< 512 bytes for their data
     static constexpr std::uint32_t tables_a_block = 8;
     std::array<DmaBlock, max_slots / tables_a_block> tables_{};
-    DmaBlock trim_{}; ///< a payload a tag
+    DmaBlock payloads_{}; ///< a block of data of our own a tag: of TRIM, or an answer
 
     std::array<Slot, max_slots> slots_{};
     std::uint32_t outstanding_ = 0; ///< with the disk; bit n: tag n

@@ -233,10 +233,8 @@ void Port::fill_disk(const ata::Identity& identity, DmaAllocator& dma) {
     disk_.max_segment_bytes = prd_max_bytes;
     disk_.segment_boundary = 0xffffffff;
     disk_.dma_alignment = 1;
-    if (disk_.max_discard_sectors != 0) {
-        trim_ = dma.allocate(std::size_t{max_slots} * ata::sector_bytes);
-        (void)checked(trim_);
-    }
+    payloads_ = dma.allocate(std::size_t{max_slots} * ata::sector_bytes);
+    (void)checked(payloads_);
 }
 
 void Port::enable() {

@@ -225,6 +225,7 @@ udrv_blk_disk describe(const Identity& identity) {
             disk.flags |= UDRV_BLK_FUA;
         }
     }
+    disk.flags |= UDRV_BLK_ATA_COMMANDS;
     if (identity.trim) {
         disk.max_discard_sectors = max_trim_blocks * sectors_a_block;
         disk.max_discard_segments = max_trim_ranges;

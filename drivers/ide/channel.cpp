@@ -117,6 +117,10 @@ void Channel::submit(unsigned drive, std::span<const BlkSubmission> submissions)
 
 /// Command and descriptor table of a request; the status of its failure otherwise.
 std::uint32_t Channel::prepare(const Unit& unit, const udrv_blk_request& request) {
+    if (request.op == UDRV_BLK_ATA) {
+        encode_ata(ata_command(request), unit.drive, command_);
+        return UDRV_BLK_OK;
+    }
     const std::uint32_t status = encode(request, unit.drive, command_);
     if (status != UDRV_BLK_OK) {
         return status;
@@ -164,7 +168,7 @@ void Channel::issue() {
         give_up();
         return;
     }
-    if (command_.data == Command::Data::none) {
+    if (!command_.by_bus_master()) {
         write_taskfile(command_.task);
         return;
     }
@@ -194,6 +198,11 @@ bool Channel::interrupt() {
     if (state_ != State::running || active_ == nobody) {
         return true; // a drive that comes back from a reset, or noise
     }
+    if (command_.data == Command::Data::block && (status & occupied) == ata::status::drq) {
+        finish(bm_status, read_block());
+        start_next();
+        return true;
+    }
     if ((status & occupied) != 0) {
         return true; // noise: the command goes on, and will interrupt when it ends
     }
@@ -202,10 +211,34 @@ bool Channel::interrupt() {
     return true;
 }
 
+/// ATA, PIO data-in protocol: the drive interrupts when it has the block, and is done when
+/// it has been read. Returns STATUS then.
+std::uint8_t Channel::read_block() {
+    udrv_blk_ata& ata = ata_command(*units_[active_].queue.front().submission.request);
+    for (std::size_t n = 0; n < sizeof(ata.data); n += 2) {
+        const std::uint16_t word = cb::data.read(ports_.command_block);
+        ata.data[n] = low(word);
+        ata.data[n + 1] = low(word >> 8);
+    }
+    settle_400ns(); // until STATUS is that after the transfer
+    return cb::status.read(ports_.command_block);
+}
+
+/// The registers as the drive left them.
+void Channel::answer_ata(udrv_blk_ata& ata, std::uint8_t status, std::uint8_t error) {
+    RegisterIo& io = ports_.command_block;
+    ata.out_status = status;
+    ata.out_error = error;
+    ata.out_count = cb::count.read(io);
+    ata.out_lba_low = cb::lba_low.read(io);
+    ata.out_lba_mid = cb::lba_mid.read(io);
+    ata.out_lba_high = cb::lba_high.read(io);
+}
+
 /// The command under way ended. The bus master is stopped by software in any case: it
 /// does not clear SSBM itself (PIIX4 5.2.1). RWCON may change only while it stands still.
 void Channel::finish(std::uint8_t bm_status, std::uint8_t status) {
-    const bool data = command_.data != Command::Data::none;
+    const bool data = command_.by_bus_master();
     timed_ = false;
     if (data) {
         bus_master::bmicom.write(ports_.bus_master, direction_);
@@ -214,6 +247,9 @@ void Channel::finish(std::uint8_t bm_status, std::uint8_t status) {
     const std::uint8_t error = failed ? cb::error.read(ports_.command_block) : std::uint8_t{0};
     const Result result = judge(data ? bm_status : std::uint8_t{0}, status, error);
     Pending& pending = units_[active_].queue.front();
+    if (pending.submission.request->op == UDRV_BLK_ATA) {
+        answer_ata(ata_command(*pending.submission.request), status, error);
+    }
     if (result.verdict == Verdict::retry && pending.retries < max_retries) {
         pending.retries++;
         counters_.retries++;

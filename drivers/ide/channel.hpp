@@ -165,6 +165,8 @@ class Channel {
     [[nodiscard]] std::uint32_t prepare(const Unit& unit, const udrv_blk_request& request);
     void start_next();
     void issue();
+    [[nodiscard]] std::uint8_t read_block();
+    void answer_ata(udrv_blk_ata& ata, std::uint8_t status, std::uint8_t error);
     void finish(std::uint8_t bm_status, std::uint8_t status);
     void complete(unsigned number, std::uint32_t status);
     // channel_recovery.cpp
@@ -177,10 +179,10 @@ class Channel {
     void start_mode(BlkClock::time_point now);
     void start_unit(unsigned number, BlkClock::time_point now);
     void resume(BlkClock::time_point now);
-
-    const ChannelPorts ports_;
     void stamp(BlkClock::time_point now);
     void give_up_old(BlkClock::time_point now);
+
+    const ChannelPorts ports_;
     const unsigned number_;
     const Config config_;
     std::array<Unit, drives_a_channel> units_;

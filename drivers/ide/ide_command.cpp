@@ -121,6 +121,19 @@ std::uint32_t encode(const udrv_blk_request& request, const Drive& drive, Comman
     }
 }
 
+void encode_ata(const udrv_blk_ata& ata, const Drive& drive, Command& command) {
+    command = {};
+    Taskfile& task = command.task;
+    task.command = ata.command;
+    task.device = drive.device;
+    task.fields = Taskfile::Fields::address28;
+    task.has_features = true;
+    task.features = ata.features;
+    task.count = ata.count;
+    task.lba = ata.lba_low | std::uint64_t{ata.lba_mid} << 8 | std::uint64_t{ata.lba_high} << 16;
+    command.data = ata.nr_blocks != 0 ? Command::Data::block : Command::Data::none;
+}
+
 Taskfile encode_transfer_mode(const Drive& drive) {
     Taskfile task;
     task.command = set_features::opcode;

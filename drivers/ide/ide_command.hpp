@@ -30,13 +30,15 @@ struct Taskfile {
 struct Command {
     enum class Data : std::uint8_t {
         none,
-        in,     ///< drive to segments
-        out,    ///< segments to drive
-        payload ///< a TRIM payload to the drive
+        in,      ///< drive to segments
+        out,     ///< segments to drive
+        payload, ///< a TRIM payload to the drive
+        block    ///< one block from the drive, by the data register (PIO)
     };
     Taskfile task;
     Data data = Data::none;
     bool slow = false; ///< may take a drive long: flush, TRIM
+    [[nodiscard]] bool by_bus_master() const { return data != Data::none && data != Data::block; }
 };
 
 /// What of a drive decides about its commands.
@@ -62,6 +64,9 @@ struct Drive {
 /// the operation or the request is not for it.
 [[nodiscard]] std::uint32_t encode(const udrv_blk_request& request, const Drive& drive,
                                    Command& command);
+
+/// A command that the kernel let through (struct udrv_blk_ata).
+void encode_ata(const udrv_blk_ata& ata, const Drive& drive, Command& command);
 
 /// SET FEATURES, set transfer mode.
 [[nodiscard]] Taskfile encode_transfer_mode(const Drive& drive);

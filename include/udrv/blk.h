@@ -14,7 +14,8 @@
  *   slots       kernel writes    one struct udrv_blk_request a tag, and what
  *                                follows it: the segments of a read or write
  *                                (bus addresses of this device), the ranges of a
- *                                discard
+ *                                discard; and for UDRV_BLK_ATA the driver
+ *                                writes the disk's answer there
  *
  * A slot belongs to the driver from its submission to its completion. Both rings
  * have at least as many entries as there are tags and are never full. One
@@ -46,6 +47,7 @@
 #define UDRV_BLK_FLUSH		2	/* volatile cache to medium; no sectors, no segments */
 #define UDRV_BLK_DISCARD	3	/* ranges: 1 to max_discard_segments, no segments */
 #define UDRV_BLK_WRITE_ZEROES	4	/* no segments; the sectors read as zeroes afterwards */
+#define UDRV_BLK_ATA		5	/* struct udrv_blk_ata; no sectors, no segments */
 
 #define UDRV_BLK_REQ_FUA	(1u << 0)	/* write: on the medium when completed */
 #define UDRV_BLK_REQ_NOUNMAP	(1u << 1)	/* write zeroes: the sectors stay allocated */
@@ -63,6 +65,32 @@ struct udrv_blk_range {
 	__u32 reserved;
 };
 
+/*
+ * A command of an ATA disk that changes nothing on it (identity, health): for disks with
+ * UDRV_BLK_ATA_COMMANDS. The driver carries it out, writes what the disk answered, and
+ * completes the request. The kernel reads that once, when it is completed.
+ */
+struct udrv_blk_ata {
+	/* kernel to driver: the registers of a 28-bit command (ACS-3), without DEVICE */
+	__u8 command;
+	__u8 features;
+	__u8 count;
+	__u8 lba_low;
+	__u8 lba_mid;
+	__u8 lba_high;
+	__u8 nr_blocks;		/* that the disk sends, of 512 bytes: 0 or 1 */
+	__u8 reserved0;
+	/* driver to kernel: registers when it was done, and the block */
+	__u8 out_status;
+	__u8 out_error;
+	__u8 out_count;
+	__u8 out_lba_low;
+	__u8 out_lba_mid;
+	__u8 out_lba_high;
+	__u8 reserved1[2];
+	__u8 data[512];
+};
+
 struct udrv_blk_request {
 	__u64 sector;		/* first, in units of 512 bytes; of a discard: see its ranges */
 	__u32 nr_sectors;	/* in units of 512 bytes; of a discard: of all its ranges */
@@ -73,7 +101,7 @@ struct udrv_blk_request {
 	__u32 reserved;
 	/*
 	 * Follows: struct udrv_blk_segment[nr_segments] of a read or write,
-	 * struct udrv_blk_range[nr_segments] of a discard.
+	 * struct udrv_blk_range[nr_segments] of a discard, struct udrv_blk_ata.
 	 */
 };
 
@@ -102,7 +130,8 @@ struct udrv_blk_completion {
 #define UDRV_BLK_WRITE_CACHE	(1u << 1)	/* volatile: flushes are needed */
 #define UDRV_BLK_FUA		(1u << 2)	/* UDRV_BLK_REQ_FUA is understood */
 #define UDRV_BLK_READ_ONLY	(1u << 3)
-#define UDRV_BLK_FLAGS_ALL	((1u << 4) - 1)
+#define UDRV_BLK_ATA_COMMANDS	(1u << 4)	/* UDRV_BLK_ATA is understood */
+#define UDRV_BLK_FLAGS_ALL	((1u << 5) - 1)
 
 struct udrv_blk_disk {
 	/* in: what it is */
@@ -146,6 +175,7 @@ struct udrv_blk_attach {
 
 UDRV_ASSERT_SIZE(struct udrv_blk_segment, 16);
 UDRV_ASSERT_SIZE(struct udrv_blk_range, 16);
+UDRV_ASSERT_SIZE(struct udrv_blk_ata, 528);
 UDRV_ASSERT_SIZE(struct udrv_blk_request, 24);
 UDRV_ASSERT_SIZE(struct udrv_blk_submission, 8);
 UDRV_ASSERT_SIZE(struct udrv_blk_completion, 16);

@@ -33,6 +33,13 @@ struct BlkSubmission {
     return {reinterpret_cast<const udrv_blk_range*>(&request + 1), request.nr_segments};
 }
 
+/// The ATA command of a request, in the slot behind it: the only part of a slot that a driver
+/// writes. Our copy of the kernel's words may be read more than once: it is the kernel's.
+[[nodiscard]] inline udrv_blk_ata& ata_command(const udrv_blk_request& request) {
+    auto* behind = const_cast<udrv_blk_request*>(&request + 1);
+    return *reinterpret_cast<udrv_blk_ata*>(behind);
+}
+
 /// A request that the chip is done with.
 struct BlkCompletion {
     std::uint32_t disk = 0; ///< index in disks()

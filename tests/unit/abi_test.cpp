@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <udrv/blk.h>
 #include <udrv/net.h>
 #include <udrv/udrv.h>
 
@@ -54,6 +55,14 @@ TEST(Abi, NetOffsets) {
     EXPECT_EQ(offsetof(udrv_net_attach, max_csum_field), 272U);
     EXPECT_EQ(offsetof(udrv_net_attach, driver), 296U);
     EXPECT_EQ(offsetof(udrv_net_attach, stat_names), 328U);
+}
+
+TEST(Abi, AtaCommand) {
+    EXPECT_EQ(UDRV_BLK_ATA, 5);
+    EXPECT_EQ(offsetof(udrv_blk_ata, nr_blocks), 6U);
+    EXPECT_EQ(offsetof(udrv_blk_ata, out_status), 8U);
+    EXPECT_EQ(offsetof(udrv_blk_ata, data), 16U);
+    EXPECT_EQ(offsetof(udrv_intx_mask, unmask_offset), 12U);
 }
 
 TEST(Abi, MapOffsetsDoNotOverlap) {

@@ -302,5 +302,52 @@ TEST(AhciOrder, RequestsThatMakeNoSenseFailAlone) {
     EXPECT_EQ(rig.chip.disks[0].log.size(), 1u);
 }
 
+// ---- Commands of people ---------------------------------------------------------------
+
+udrv_blk_ata smart(std::uint8_t feature, std::uint8_t lba_low, std::uint8_t nr_blocks) {
+    udrv_blk_ata command{};
+    command.command = 0xb0;
+    command.features = feature;
+    command.lba_low = lba_low;
+    command.lba_mid = 0x4f;
+    command.lba_high = 0xc2;
+    command.count = nr_blocks;
+    command.nr_blocks = nr_blocks;
+    return command;
+}
+
+TEST(AhciAta, BlocksAndRegistersComeBack) {
+    AhciRig rig;
+    rig.start();
+    udrv_blk_ata identify{};
+    identify.command = 0xec;
+    identify.nr_blocks = 1;
+    udrv_blk_ata power{};
+    power.command = 0xe5;
+    rig.submit({rig.make(0, 9, UDRV_BLK_READ, 0, 8), rig.make_ata(0, 3, identify),
+                rig.make_ata(0, 4, smart(0xd5, 6, 1)), rig.make_ata(0, 5, smart(0xda, 0, 0)),
+                rig.make_ata(0, 6, power), rig.make(0, 10, UDRV_BLK_READ, 8, 8)});
+    for (const auto& [tag, status] : rig.finish(6)) {
+        EXPECT_EQ(status, std::uint32_t{UDRV_BLK_OK}) << tag;
+    }
+    EXPECT_EQ(std::memcmp(rig.answer(0, 3).data, rig.chip.disks[0].identify.data(), 512), 0);
+    for (unsigned i = 0; i < 512; i++) {
+        ASSERT_EQ(rig.answer(0, 4).data[i], (i + 0xd5 + 6) & 0xff) << i;
+    }
+    EXPECT_EQ(rig.answer(0, 5).out_lba_mid, 0xf4);
+    EXPECT_EQ(rig.answer(0, 5).out_lba_high, 0x2c);
+    EXPECT_EQ(rig.answer(0, 5).out_status & 0x51, 0x50);
+    EXPECT_EQ(rig.answer(0, 6).out_count, 0xff);
+}
+
+TEST(AhciAta, OneThatTheDiskRefusesFailsAlone) {
+    AhciRig rig;
+    rig.start();
+    rig.submit({rig.make_ata(0, 0, smart(0xd1, 0, 1)), rig.make(0, 1, UDRV_BLK_READ, 0, 8)});
+    auto done = rig.finish(2);
+    EXPECT_EQ(done[0], std::uint32_t{UDRV_BLK_IOERR});
+    EXPECT_EQ(done[1], std::uint32_t{UDRV_BLK_OK});
+}
+
 } // namespace
 } // namespace udrv::test

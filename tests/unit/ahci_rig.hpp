@@ -120,6 +120,15 @@ struct AhciRig {
         return {number, generation, &t.request()};
     }
 
+    BlkSubmission make_ata(std::uint32_t disk, std::uint32_t number, const udrv_blk_ata& command) {
+        const BlkSubmission made = make(disk, number, UDRV_BLK_ATA);
+        std::memcpy(tag(disk, number).segments(), &command, sizeof(command));
+        return made;
+    }
+    udrv_blk_ata& answer(std::uint32_t disk, std::uint32_t number) {
+        return ata_command(tag(disk, number).request());
+    }
+
     void submit(const std::vector<BlkSubmission>& many, std::uint32_t disk = 0) {
         driver->submit(disk, many);
     }

@@ -57,7 +57,7 @@ TEST_F(AhciSetup, OrderOfTheSteps) {
     EXPECT_LT(serr, st);
     EXPECT_EQ(ghc_ie, rig.chip.writes.size() - 1);
     // TFES, HBFS, HBDS, IFS, OFS, PRCS, PCS, UFS, SDBS, DHRS (3.3.6).
-    EXPECT_EQ(rig.chip.at(0, Fake::PIE), 0x79400059u);
+    EXPECT_EQ(rig.chip.at(0, Fake::PIE), 0x7940005bu);
     EXPECT_EQ(rig.chip.at(1, Fake::PIE), 0x00400040u) << "PRCS, PCS of a port without a disk";
     EXPECT_EQ(rig.chip.hba_resets, 1u);
     EXPECT_FALSE(rig.chip.interrupting());
@@ -81,7 +81,7 @@ TEST_F(AhciSetup, DiskAsTheKernelIsTold) {
     EXPECT_EQ(disk.max_sectors, 65535u);
     EXPECT_EQ(disk.max_discard_sectors, 32u * 65535);
     EXPECT_EQ(disk.max_write_zeroes_sectors, 0u);
-    EXPECT_EQ(disk.flags, std::uint32_t{UDRV_BLK_WRITE_CACHE});
+    EXPECT_EQ(disk.flags, std::uint32_t{UDRV_BLK_WRITE_CACHE | UDRV_BLK_ATA_COMMANDS});
     EXPECT_EQ(disk.slots + disk.submission + disk.completion + disk.ring_depth, 0u);
     EXPECT_TRUE(driver.notes().empty());
 }

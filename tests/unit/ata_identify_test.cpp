@@ -208,7 +208,7 @@ TEST(AtaIdentify, Describe) {
     EXPECT_EQ(disk.nr_sectors, 1000u);
     EXPECT_STREQ(disk.model, "Model of a disk");
     EXPECT_STREQ(disk.serial, "SN-0123456789");
-    EXPECT_EQ(disk.flags, std::uint32_t{UDRV_BLK_WRITE_CACHE});
+    EXPECT_EQ(disk.flags, std::uint32_t{UDRV_BLK_WRITE_CACHE | UDRV_BLK_ATA_COMMANDS});
     EXPECT_STREQ(disk.revision, identity.firmware.c_str());
     EXPECT_STREQ(disk.vendor, "ATA");
     EXPECT_EQ(disk.max_discard_sectors, 32u * 65535);
@@ -216,9 +216,11 @@ TEST(AtaIdentify, Describe) {
     EXPECT_EQ(disk.max_write_zeroes_sectors, 0u);
     identity.fua = identity.rotational = true;
     disk = ata::describe(identity);
-    EXPECT_EQ(disk.flags, std::uint32_t{UDRV_BLK_WRITE_CACHE | UDRV_BLK_FUA | UDRV_BLK_ROTATIONAL});
+    EXPECT_EQ(disk.flags, std::uint32_t{UDRV_BLK_WRITE_CACHE | UDRV_BLK_FUA | UDRV_BLK_ROTATIONAL |
+                                        UDRV_BLK_ATA_COMMANDS});
     identity.flush = identity.flush_ext = false;
-    EXPECT_EQ(ata::describe(identity).flags, std::uint32_t{UDRV_BLK_ROTATIONAL});
+    EXPECT_EQ(ata::describe(identity).flags,
+              std::uint32_t{UDRV_BLK_ROTATIONAL | UDRV_BLK_ATA_COMMANDS});
     identity.trim = false;
     EXPECT_EQ(ata::describe(identity).max_discard_sectors, 0u);
     EXPECT_EQ(ata::describe(identity).max_discard_segments, 0u);

@@ -758,6 +758,9 @@ class FakeAhci final : public RegisterIo {
     }
     void d2h(std::uint32_t n, std::uint8_t status, std::uint8_t error, bool interrupt) {
         std::array<std::uint8_t, 20> fis{0x34, 0x40, status, error};
+        const auto& registers = disks[n].registers;
+        fis[12] = registers[0];
+        std::copy_n(registers.begin() + 1, 3, fis.begin() + 4);
         std::memcpy(received(n, 0x40, 20), fis.data(), 20);
         at(n, TFD) = static_cast<std::uint32_t>(error << 8 | status);
         if (interrupt) {

@@ -148,7 +148,8 @@ class FakeIdeChannel {
             hanging_ = under_way_ = true;
             return false;
         }
-        drive.status = static_cast<std::uint8_t>(0x50 | (drive.error != 0 ? 1 : 0));
+        drive.status =
+            static_cast<std::uint8_t>((pio_ == 0 ? 0x58 : 0x50) | (drive.error != 0 ? 1 : 0));
         if (drive.faults != 0) {
             drive.faults--;
             drive.status |= 0x20;
@@ -189,7 +190,8 @@ class FakeIdeChannel {
 
     FakeIdeDrive& selected() { return drives[select_]; }
     static bool is_data(std::uint8_t opcode) {
-        return opcode != 0xe7 && opcode != 0xea && opcode != 0xef && opcode != 0xec;
+        return opcode != 0xe7 && opcode != 0xea && opcode != 0xef && opcode != 0xec &&
+               opcode != 0xb0 && opcode != 0xe5;
     }
 
     // ---- Registers
@@ -244,7 +246,7 @@ class FakeIdeChannel {
     std::uint16_t read_data() {
         EXPECT_LT(pio_, 256u) << "data port read without data";
         FakeIdeDrive& drive = selected();
-        const std::uint16_t word = pio_ < 256 ? drive.identity()[pio_++] : std::uint16_t{0xffff};
+        const std::uint16_t word = pio_ < 256 ? block_[pio_++] : std::uint16_t{0xffff};
         if (pio_ == 256) {
             drive.status = 0x50;
         }
@@ -339,7 +341,8 @@ class FakeIdeChannel {
         EXPECT_EQ(drive.status & 0x88, 0) << "command to a busy drive";
         opcode_ = opcode;
         drive.error = 0;
-        if (opcode == 0xec) {
+        if (opcode == 0xec && interrupts_off()) { // the driver polls
+            block_ = drive.identity();
             drive.opcodes.push_back(opcode);
             const bool refuse = drive.refuses_identify || drive.kind == FakeIdeDrive::Kind::cdrom;
             drive.error = refuse ? 0x04 : 0;
@@ -406,7 +409,8 @@ class FakeIdeChannel {
     bool under_way_ = false;
     bool hanging_ = false;
     bool intrq_ = false;
-    std::size_t pio_ = 256;
+    std::size_t pio_ = 256; ///< words of block_ that were read
+    std::array<std::uint16_t, 256> block_{};
     std::uint8_t bm_command_ = 0;
     std::uint8_t bm_status_ = 0x60; ///< firmware noted both drives as capable
     std::uint32_t table_ = 0;
@@ -416,6 +420,28 @@ inline bool FakeIdeChannel::execute(FakeIdeDrive& drive) {
     const auto reg = [&](unsigned n, unsigned depth) {
         return std::uint64_t{drive.regs[n][depth]};
     };
+    if (opcode_ == 0xec) {
+        block_ = drive.identity();
+        pio_ = 0;
+        return true;
+    }
+    if (opcode_ == 0xe5) {
+        drive.regs[2][0] = 0xff;
+        return true;
+    }
+    if (opcode_ == 0xb0) {
+        EXPECT_EQ(reg(4, 0) | reg(5, 0) << 8, 0xc24fu);
+        if (reg(1, 0) == 0xda) {
+            drive.regs[4][0] = 0xf4; // a threshold is exceeded
+            drive.regs[5][0] = 0x2c;
+        } else {
+            for (std::size_t i = 0; i < block_.size(); i++) {
+                block_[i] = static_cast<std::uint16_t>(i + reg(1, 0) + reg(3, 0));
+            }
+            pio_ = 0;
+        }
+        return true;
+    }
     if (opcode_ == 0xe7 || opcode_ == 0xea) {
         return true;
     }

@@ -79,6 +79,8 @@ struct FakeSataDisk {
     unsigned spin_up = 0;               ///< reads of TFD with BSY after a reset
     std::vector<SataCommand> log;       ///< all commands, in order of arrival
     std::vector<std::uint8_t> finished; ///< opcodes, in order of completion
+    /// COUNT and LBA 23:0, as the last command without data left them.
+    std::array<std::uint8_t, 4> registers{};
 
     /// Returns ERROR; 0 is success.
     std::uint8_t execute(const SataCommand& c, const Move& move) {
@@ -94,6 +96,14 @@ struct FakeSataDisk {
         EXPECT_EQ(standby, 0) << "a disk in standby takes IDENTIFY and SET FEATURES only";
         if (c.opcode() == 0x06) {
             return aborts_trim ? 4 : trim(c, move);
+        }
+        registers = {};
+        if (c.opcode() == 0xe5) { // CHECK POWER MODE: active
+            registers[0] = 0xff;
+            return 0;
+        }
+        if (c.opcode() == 0xb0) {
+            return smart(c, move);
         }
         if (c.flush()) {
             return 0;
@@ -117,6 +127,25 @@ struct FakeSataDisk {
             seal(words);
         }
         move(reinterpret_cast<std::uint8_t*>(words.data()), 512, true);
+        return 0;
+    }
+
+    /// READ DATA, READ LOG and RETURN STATUS.
+    std::uint8_t smart(const SataCommand& c, const Move& move) {
+        EXPECT_EQ(c.fis[5], 0x4f);
+        EXPECT_EQ(c.fis[6], 0xc2);
+        if (c.fis[3] == 0xda) {
+            registers = {0, 0, 0xf4, 0x2c}; // a threshold is exceeded
+            return 0;
+        }
+        if (c.fis[3] != 0xd0 && c.fis[3] != 0xd5) {
+            return 4;
+        }
+        Bytes block(512);
+        for (std::size_t i = 0; i < block.size(); i++) {
+            block[i] = static_cast<std::uint8_t>(i + c.fis[3] + c.fis[4]);
+        }
+        move(block.data(), block.size(), true);
         return 0;
     }
 

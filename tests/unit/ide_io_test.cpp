@@ -266,5 +266,49 @@ TEST_F(IdeIo, BadRequestsCompleteWithoutReachingTheDrive) {
     EXPECT_TRUE(rig.master.opcodes.empty());
 }
 
+// ---- Commands of people ---------------------------------------------------------------
+
+TEST(IdeAta, BlocksAndRegistersComeBack) {
+    IdeRig rig;
+    rig.master.make_disk(4 * gib);
+    rig.start();
+    struct Slot {
+        udrv_blk_request request{};
+        udrv_blk_ata ata{};
+    };
+    std::array<Slot, 4> slots;
+    slots[0].ata.command = 0xec;
+    slots[0].ata.nr_blocks = 1;
+    slots[1].ata.features = 0xd0;
+    slots[1].ata.nr_blocks = 1;
+    slots[2].ata.features = 0xda;
+    for (unsigned n : {1u, 2u}) {
+        slots[n].ata.command = 0xb0;
+        slots[n].ata.lba_mid = 0x4f;
+        slots[n].ata.lba_high = 0xc2;
+    }
+    slots[3].ata.command = 0xe5;
+    for (std::uint32_t n = 0; n < slots.size(); n++) {
+        slots[n].request.op = UDRV_BLK_ATA;
+        rig.submit(0, {n, 70 + n, &slots[n].request});
+    }
+    rig.serve();
+    const auto done = rig.take();
+    ASSERT_EQ(done.size(), slots.size());
+    for (const BlkCompletion& one : done) {
+        EXPECT_EQ(one.status, std::uint32_t{UDRV_BLK_OK}) << one.tag;
+        EXPECT_EQ(slots[one.tag].ata.out_status & 0x89, 0) << one.tag;
+    }
+    EXPECT_EQ(std::memcmp(slots[0].ata.data, rig.master.words.data(), 512), 0);
+    for (unsigned i = 0; i < 512; i += 2) {
+        const unsigned word = i / 2 + 0xd0;
+        ASSERT_EQ(slots[1].ata.data[i] | slots[1].ata.data[i + 1] << 8, word) << i;
+    }
+    EXPECT_EQ(slots[2].ata.out_lba_mid, 0xf4);
+    EXPECT_EQ(slots[2].ata.out_lba_high, 0x2c);
+    EXPECT_EQ(slots[3].ata.out_count, 0xff);
+    EXPECT_FALSE(rig.primary.bus_master_on());
+}
+
 } // namespace
 } // namespace udrv::test

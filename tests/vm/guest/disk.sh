@@ -46,6 +46,7 @@ check "$kernel_driver: a disk" wait_for 20 kernel_disk $bdf 2
 speed_header
 speed $kernel_driver "$(kernel_disk $bdf 2)"
 speed $kernel_driver "$(kernel_disk $bdf 2)"
+"$helpers/disk_probe" ata "$(kernel_disk $bdf 2)" >/tmp/ata-stock
 
 require 'bind' "$udrv" bind --unsafe-no-iommu $bdf
 require 'start' start
@@ -63,6 +64,13 @@ check_eq 'lsblk: serials' "$(lsblk -dno SERIAL $disk $second | xargs)" 'udrv0 ud
 check_eq 'status names both' "$("$udrv" status --json | tr -d ' \n' | grep -o '"names":\[[a-z0-9",]*\]')" \
     '"names":["udb0","udb1"]'
 check_eq 'no driver of the kernel has it' "$(basename "$(readlink /sys/bus/pci/devices/$bdf/driver)")" udrv
+
+check 'identity, health and power' "$helpers/disk_probe" ata $second
+"$helpers/disk_probe" ata $second >/tmp/ata
+check_eq 'and what the kernel'"'"'s driver says of it' "$(diff /tmp/ata-stock /tmp/ata)" ''
+check_ge 'lines of it' "$(wc -l </tmp/ata)" 10
+check 'hdparm -I' grep -q 'QEMU HARDDISK' <(hdparm -I $second)
+check 'what could change the disk is refused' "$helpers/disk_probe" ata-refused $second
 
 phase 'written and verified, block by block'
 for engine in libaio io_uring; do

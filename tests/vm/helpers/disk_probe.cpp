@@ -7,6 +7,9 @@
 //   disk_probe write FILE FIRST SECTORS SEED STEPS direct|cached|dsync
 //   disk_probe check FILE FIRST SECTORS SEED STEPS
 //
+//   disk_probe ata DISK        what an ATA disk says of itself by the HDIO_* calls
+//   disk_probe ata-refused DISK    that commands which could change it are refused
+//
 // FIRST and SECTORS say which part of FILE is used. Four threads have a quarter of it
 // each, and make STEPS writes of 512 B to 1 MiB there. A sector never written has to
 // read as zeroes. Exits 0 if all is well.
@@ -25,6 +28,8 @@
 #include <vector>
 
 #include <fcntl.h>
+#include <linux/hdreg.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 namespace {
@@ -165,6 +170,95 @@ int check(const char* path, const Area& area) {
     return wrong == 0 && written != 0 ? 0 : 1;
 }
 
+// ---- Commands of an ATA disk -----------------------------------------------------------
+
+using Registers = std::array<std::uint8_t, 7>;
+using Block = std::array<std::uint8_t, 512>;
+
+void print_text(const char* name, const std::uint8_t* at, std::size_t bytes, bool swapped) {
+    std::printf("%s: ", name);
+    for (std::size_t i = 0; i < bytes; i++) {
+        std::putchar(at[swapped ? i ^ 1 : i]);
+    }
+    std::putchar('\n');
+}
+
+/// HDIO_DRIVE_CMD with an answer of one block; the command, its second to fourth byte.
+void print_block(int fd, const char* name, std::array<std::uint8_t, 4> args, bool identity) {
+    std::array<std::uint8_t, 4 + 512> buffer{args[0], args[1], args[2], args[3]};
+    if (::ioctl(fd, HDIO_DRIVE_CMD, buffer.data()) != 0) {
+        std::printf("%s: %s\n", name, std::strerror(errno));
+        return;
+    }
+    unsigned sum = 0;
+    unsigned used = 0;
+    for (std::size_t i = 4; i < buffer.size(); i++) {
+        sum += buffer[i];
+        used += buffer[i] != 0 ? 1 : 0;
+    }
+    // Of the block: SMART's have a sum of 0; counters may change from one look to the next.
+    std::printf("%s: STATUS.ERR %u, sum %u, %s\n", name, buffer[0] & 1U, identity ? 0 : sum & 0xff,
+                used > 1 ? "not empty" : "empty");
+    if (identity) {
+        print_text("  its model", &buffer[4 + 54], 40, true);
+    }
+}
+
+int ata(const char* path) {
+    const int fd = ::open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    Block identity{};
+    if (::ioctl(fd, HDIO_GET_IDENTITY, identity.data()) != 0) {
+        std::perror("HDIO_GET_IDENTITY");
+        return 1;
+    }
+    print_text("serial", &identity[20], 20, false);
+    print_text("revision", &identity[46], 8, false);
+    print_text("model", &identity[54], 40, false);
+    print_block(fd, "IDENTIFY DEVICE", {0xec, 0, 0, 1}, true);
+    print_block(fd, "SMART READ DATA", {0xb0, 0, 0xd0, 1}, false);
+    print_block(fd, "SMART READ THRESHOLDS", {0xb0, 0, 0xd1, 1}, false);
+    print_block(fd, "SMART READ LOG 1", {0xb0, 1, 0xd5, 1}, false);
+    Registers status{0xb0, 0xda, 0, 0, 0x4f, 0xc2, 0};
+    const int failed = ::ioctl(fd, HDIO_DRIVE_TASK, status.data());
+    std::printf("SMART RETURN STATUS: %d, LBA 23:8 %02x%02x\n", failed, status[5], status[4]);
+    std::array<std::uint8_t, 4> power{0xe5, 0, 0, 0};
+    const int unknown = ::ioctl(fd, HDIO_DRIVE_CMD, power.data());
+    std::printf("CHECK POWER MODE: %d, %02x\n", unknown, power[2]);
+    return 0;
+}
+
+int ata_refused(const char* path) {
+    const int fd = ::open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    int wrong = 0;
+    const auto refused = [&](const char* name, std::array<std::uint8_t, 4> args) {
+        std::array<std::uint8_t, 4 + 4 * 512> buffer{args[0], args[1], args[2], args[3]};
+        if (::ioctl(fd, HDIO_DRIVE_CMD, buffer.data()) == 0 || errno != EPERM) {
+            std::printf("%s: %s\n", name, std::strerror(errno));
+            wrong++;
+        }
+    };
+    refused("SMART DISABLE OPERATIONS", {0xb0, 0, 0xd9, 0});
+    refused("SMART EXECUTE OFF-LINE IMMEDIATE", {0xb0, 1, 0xd4, 0});
+    refused("SMART WRITE LOG", {0xb0, 0x80, 0xd6, 1});
+    refused("SMART READ LOG of four blocks", {0xb0, 1, 0xd5, 4});
+    refused("SMART RETURN STATUS with a block", {0xb0, 0, 0xda, 1});
+    refused("IDENTIFY DEVICE without a block", {0xec, 0, 0, 0});
+    refused("IDENTIFY DEVICE of two blocks", {0xec, 0, 0, 2});
+    refused("READ SECTORS", {0x20, 1, 0, 1});
+    refused("WRITE DMA", {0xca, 1, 0, 0});
+    refused("FLUSH CACHE", {0xe7, 0, 0, 0});
+    refused("SET FEATURES, write cache off", {0xef, 0, 0x82, 0});
+    refused("STANDBY IMMEDIATE", {0xe0, 0, 0, 0});
+    refused("SECURITY ERASE UNIT", {0xf4, 0, 0, 0});
+    refused("DATA SET MANAGEMENT", {0x06, 1, 1, 0});
+    Registers task{0xb0, 0xda, 0, 0, 0x4e, 0xc2, 0};
+    if (::ioctl(fd, HDIO_DRIVE_TASK, task.data()) == 0 || errno != EPERM) {
+        std::printf("SMART without its key: %s\n", std::strerror(errno));
+        wrong++;
+    }
+    return wrong == 0 ? 0 : 1;
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -177,8 +271,15 @@ int main(int argc, char** argv) {
             return command == "write" ? write(argv[2], area, argv[7]) : check(argv[2], area);
         }
     }
+    if (command == "ata" && argc == 3) {
+        return ata(argv[2]);
+    }
+    if (command == "ata-refused" && argc == 3) {
+        return ata_refused(argv[2]);
+    }
     std::fputs("usage: disk_probe write FILE FIRST SECTORS SEED STEPS direct|cached|dsync\n"
-               "       disk_probe check FILE FIRST SECTORS SEED STEPS\n",
+               "       disk_probe check FILE FIRST SECTORS SEED STEPS\n"
+               "       disk_probe ata|ata-refused DISK\n",
                stderr);
     return 2;
 }
