@@ -91,6 +91,7 @@ static int udrv_config(struct udrv_session *s, void *arg)
 {
 	struct pci_dev *pdev = s->udev->pdev;
 	struct udrv_config *c = arg;
+	int ret;
 
 	if (c->write > 1 || c->offset >= pdev->cfg_size || (!c->write && c->offset % 4) ||
 	    c->reserved)
@@ -102,16 +103,10 @@ static int udrv_config(struct udrv_session *s, void *arg)
 	else
 		return -EPERM;
 	return pcibios_err_to_errno(ret);
-/*
- * Not by pci_user_read_config_dword(): that waits while the function is being reset,
- * with the session locked, and the reset waits for the session's end. (It begins when
- * the session is dead; so none is under way here.)
- */
 }
 
 static int udrv_bus_master(struct udrv_session *s, void *arg)
 {
-	int ret;
 	unsigned long *on = arg;
 
 	if (*on > 1)
@@ -177,6 +172,7 @@ static const struct udrv_call {
 	{ UDRV_IOC_CONFIG, true, udrv_config },
 	{ UDRV_IOC_IRQ_SETUP, true, udrv_irq_setup },
 	{ UDRV_IOC_IRQ_OPEN, true, udrv_irq_open_fd },
+	{ UDRV_IOC_INTX_MASK, true, udrv_intx_mask_by },
 	{ UDRV_IOC_DMA_BITS, true, udrv_dma_bits },
 	{ UDRV_IOC_BUS_MASTER, true, udrv_bus_master },
 	{ UDRV_IOC_STOP_WRITE, true, udrv_stop_write },
@@ -191,6 +187,7 @@ long udrv_ioctl(struct file *file, unsigned int cmd, unsigned long value)
 	const struct udrv_call *c = udrv_calls;
 	void __user *uarg = (void __user *)value;
 	u64 arg[sizeof(struct udrv_info) / sizeof(u64)] = { value };	/* the largest */
+	unsigned int noio;
 	int ret;
 
 	while (c->cmd != cmd)
@@ -201,19 +198,18 @@ long udrv_ioctl(struct file *file, unsigned int cmd, unsigned long value)
 	udrv_set_freezable(s);
 	if ((_IOC_DIR(cmd) & _IOC_WRITE) && copy_from_user(arg, uarg, _IOC_SIZE(cmd)))
 		return -EFAULT;
-	if (c->locked)
-		mutex_lock(&s->lock);
-	ret = s->dead ? -ENODEV : c->call(s, arg);	/* not locked: looks again */
-	if (c->locked)
-	unsigned int noio;
-		mutex_unlock(&s->lock);
-	if ((_IOC_DIR(cmd) & _IOC_READ) && copy_to_user(uarg, arg, _IOC_SIZE(cmd)) && ret >= 0)
-		ret = -EFAULT;
-	return ret;
-}
 	/*
 	 * Memory that the call needs must not be waited for on the disk that this very
 	 * process serves; nor may the end of the session, which needs s->lock.
 	 */
 	noio = memalloc_noio_save();
+	if (c->locked)
+		mutex_lock(&s->lock);
+	ret = s->dead ? -ENODEV : c->call(s, arg);	/* not locked: looks again */
+	if (c->locked)
+		mutex_unlock(&s->lock);
 	memalloc_noio_restore(noio);
+	if ((_IOC_DIR(cmd) & _IOC_READ) && copy_to_user(uarg, arg, _IOC_SIZE(cmd)) && ret >= 0)
+		ret = -EFAULT;
+	return ret;
+}

@@ -6,12 +6,92 @@
  * The handler masks, counts and wakes. The interrupt stays masked until the
  * reader comes back, so that a storm costs one handler a read at most. INTx is
  * masked in the device's own command register, so that a neighbour on a shared
- * line is never held up; a vector of its own at the interrupt controller.
+ * line is never held up; a vector of its own at the interrupt controller. A chip that
+ * knows no such mask is masked by a write that its driver named (struct udrv_intx).
  */
 #include "udrv_core.h"
 
 /* Two devices on one line want /proc/irq/<n>/irq: the first has it. */
 static DEFINE_XARRAY(udrv_proc_lines);
+
+/* ---- INTx: masked at the device ---------------------------------------------- */
+
+/* The line is level triggered: it has to be low before the handler returns. */
+static void udrv_intx_store(void __iomem *at, u32 value)
+{
+	iowrite32(value, at);
+	ioread32(at);
+}
+
+/* False: it is not our device that asserts the line. Of a chip's own mask, nobody knows. */
+static bool udrv_intx_check_and_mask(struct udrv_session *s)
+{
+	if (!s->intx.mask)
+		return pci_check_and_mask_intx(s->udev->pdev);
+	udrv_intx_store(s->intx.mask, s->intx.mask_value);
+	return true;
+}
+
+/* False: it asserts the line already, and stays masked. */
+static bool udrv_intx_check_and_unmask(struct udrv_session *s)
+{
+	if (!s->intx.mask)
+		return pci_check_and_unmask_intx(s->udev->pdev);
+	iowrite32(s->intx.unmask_value, s->intx.unmask);	/* the handler comes, if so */
+	return true;
+}
+
+static void udrv_intx_mask(struct udrv_session *s)
+{
+	if (!s->intx.mask)
+		pci_intx(s->udev->pdev, 0);
+	else
+		udrv_intx_store(s->intx.mask, s->intx.mask_value);
+}
+
+/* With s->lock held. */
+int udrv_intx_mask_by(struct udrv_session *s, void *argp)
+{
+	struct pci_dev *pdev = s->udev->pdev;
+	struct udrv_intx_mask *arg = argp;
+	resource_size_t len;
+	u32 last;
+
+	if (arg->bar >= UDRV_NR_BARS || arg->reserved)
+		return -EINVAL;
+	arg->bar = array_index_nospec(arg->bar, UDRV_NR_BARS);
+	len = pci_resource_len(pdev, arg->bar);
+	last = max(arg->mask_offset, arg->unmask_offset);
+	if (!(pci_resource_flags(pdev, arg->bar) & IORESOURCE_MEM) || len < sizeof(u32) ||
+	    last > len - sizeof(u32) || !IS_ALIGNED(arg->mask_offset | arg->unmask_offset, 4))
+		return -EINVAL;
+	if (s->nr_irqs || s->intx.mask)
+		return -EBUSY;
+	if (s->udev->intx_maskable)
+		return 0;	/* the bit is better: it tells whose an interrupt is */
+	s->intx.unmask = pci_iomap_range(pdev, arg->bar, arg->unmask_offset, sizeof(u32));
+	if (!s->intx.unmask)
+		return -ENOMEM;
+	s->intx.unmask_value = arg->unmask_value;
+	s->intx.mask_value = arg->mask_value;
+	s->intx.mask = pci_iomap_range(pdev, arg->bar, arg->mask_offset, sizeof(u32));
+	if (s->intx.mask)
+		return 0;
+	pci_iounmap(pdev, s->intx.unmask);
+	return -ENOMEM;
+}
+
+/* Once no handler can come. */
+static void udrv_intx_unmap(struct udrv_session *s)
+{
+	if (!s->intx.mask)
+		return;
+	pci_iounmap(s->udev->pdev, s->intx.mask);
+	pci_iounmap(s->udev->pdev, s->intx.unmask);
+	s->intx.mask = NULL;
+}
+
+/* ---- The handler ---------------------------------------------------------------- */
 
 static irqreturn_t udrv_irq_handler(int line, void *data)
 {
@@ -20,8 +100,17 @@ static irqreturn_t udrv_irq_handler(int line, void *data)
 	unsigned long flags;
 
 	spin_lock_irqsave(&irq->lock, flags);
-	/* Masked already: on a shared line that is a neighbour's interrupt. */
-	if (irq->masked || (irq->intx && !pci_check_and_mask_intx(udev->pdev))) {
+	if (irq->masked) {
+		/*
+		 * On a shared line that is a neighbour's interrupt; or the driver let its
+		 * chip assert it meanwhile, where the kernel masks by the chip's register.
+		 */
+		if (irq->intx && irq->session->intx.mask)
+			udrv_intx_mask(irq->session);
+		spin_unlock_irqrestore(&irq->lock, flags);
+		return IRQ_NONE;
+	}
+	if (irq->intx && !udrv_intx_check_and_mask(irq->session)) {
 		spin_unlock_irqrestore(&irq->lock, flags);
 		return IRQ_NONE;
 	}
@@ -43,7 +132,7 @@ static void udrv_irq_unmask(struct udrv_irq *irq)
 
 	spin_lock_irqsave(&irq->lock, flags);
 	if (irq->installed && irq->masked) {
-		irq->masked = irq->intx && !pci_check_and_unmask_intx(udev->pdev);
+		irq->masked = irq->intx && !udrv_intx_check_and_unmask(irq->session);
 		if (irq->masked) {	/* asserted again already: count it, save the interrupt */
 			atomic_inc(&irq->interrupts);
 			atomic_long_inc(&udev->interrupts);
@@ -68,6 +157,8 @@ static int udrv_irq_install(struct udrv_irq *irq)
 	int ret;
 
 	irq->masked = irq->intx;
+	if (irq->intx)
+		udrv_intx_mask(irq->session);
 	irq->installed = true;
 	ret = request_irq(irq->line, udrv_irq_handler, irq->intx ? IRQF_SHARED : 0,
 			  irq->session->udev->misc.name, irq);
@@ -85,7 +176,7 @@ static void udrv_irq_remove(struct udrv_irq *irq)
 	installed = irq->installed;
 	irq->installed = false;
 	if (installed && irq->intx)
-		pci_intx(irq->session->udev->pdev, 0);
+		udrv_intx_mask(irq->session);
 	spin_unlock_irq(&irq->lock);
 	if (installed)
 		free_irq(irq->line, irq);
@@ -295,7 +386,7 @@ int udrv_irq_setup(struct udrv_session *s, void *argp)
 		udrv_irq_init(s, 14, false);
 		udrv_irq_init(s, 15, false);
 	} else if (arg->mode == UDRV_IRQ_INTX && pdev->irq && pdev->pin) {
-		udrv_irq_init(s, pdev->irq, s->udev->intx_maskable);
+		udrv_irq_init(s, pdev->irq, s->udev->intx_maskable || s->intx.mask);
 	}
 	for (i = 0; i < UDRV_MAX_IRQS; i++)
 		arg->line[i] = s->irqs[i].line;
@@ -320,6 +411,7 @@ void udrv_irq_teardown(struct udrv_session *s)
 			xa_erase(&udrv_proc_lines, irq->line);
 		udrv_irq_remove(irq);
 	}
+	udrv_intx_unmap(s);
 	pci_free_irq_vectors(s->udev->pdev);
 	if (s->udev->intx_maskable)
 		pci_intx(s->udev->pdev, 0);	/* freeing vectors switched it on */

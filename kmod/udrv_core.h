@@ -91,6 +91,14 @@ struct udrv_stop {
 	void __iomem *at;
 };
 
+/* How a chip without the INTx-disable bit is kept from asserting its line. */
+struct udrv_intx {
+	void __iomem *mask;		/* NULL: not said */
+	void __iomem *unmask;
+	u32 mask_value;
+	u32 unmask_value;
+};
+
 struct udrv_session {
 	struct udrv_device *udev;	/* a reference; to look at until the end only */
 	refcount_t ref;
@@ -102,6 +110,7 @@ struct udrv_session {
 	struct mutex lock;		/* irqs, regions, port; dead, written with map_lock too */
 	struct rw_semaphore map_lock;
 	bool dead;
+	struct udrv_intx intx;		/* before there are irqs */
 	unsigned int nr_irqs;
 	struct udrv_irq irqs[UDRV_MAX_IRQS];
 	struct xarray regions;		/* struct udrv_region, see dma.c */
@@ -124,6 +133,7 @@ struct udrv_device {
 	bool removed;
 	bool closed;			/* asleep, in a reset, going down: no session begins */
 	unsigned long reopened;		/* jiffies: when that was last over */
+	struct pci_saved_state *config;	/* when it was bound */
 	bool intx_maskable;
 	unsigned int bar_maps;		/* by number: BARs that can be mapped, see mmap.c */
 	struct list_head margins;	/* struct udrv_margin */
@@ -133,7 +143,6 @@ struct udrv_device {
 	struct list_head list;		/* see confine.c */
 	struct mutex lock;		/* session, removed, closed */
 	struct udrv_session *session;
-	struct pci_saved_state *config;	/* when it was bound */
 	struct udrv_port *port;		/* made under s->lock, removed when no session is left */
 	atomic_long_t interrupts;
 	atomic_long_t violations;
@@ -241,6 +250,7 @@ void udrv_session_put(struct udrv_session *s);
  * run under s->lock in a session that is not dead.
  */
 int udrv_irq_setup(struct udrv_session *s, void *arg);		/* irq.c */
+int udrv_intx_mask_by(struct udrv_session *s, void *arg);
 int udrv_irq_open_fd(struct udrv_session *s, void *arg);
 int udrv_dma_bits(struct udrv_session *s, void *arg);		/* dma.c */
 int udrv_dma_coherent(struct udrv_session *s, void *arg);

@@ -17,8 +17,13 @@ namespace udrv::ahci {
 
 namespace {
 
+/// How an HBA without the INTx-disable bit is masked: GHC.IE (AHCI 3.1.2).
+constexpr udrv_intx_mask intx_mask{abar_number,     reg::ghc.offset,   ghc::ae,
+                                   reg::ghc.offset, ghc::ae | ghc::ie, 0};
+
 /// MSI is never shared and needs no read of the device to tell whose it was.
 void set_up_interrupt(Device& device) {
+    device.mask_intx_by(intx_mask);
     if (device.info().nr_msi == 0) {
         return;
     }

@@ -63,6 +63,7 @@ int run(DriverContext& context) {
     E1000 chip(registers, device, config, ports ? &*ports : nullptr);
     chip.init(); // resets the chip, so that bus mastering is safe
     device.stop_by(end_of_transfers(io_bar, chip.found_manc()));
+    device.mask_intx_by(intx_mask());
     device.bus_master(true);
     return serve_net(context, chip);
 }

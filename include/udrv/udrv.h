@@ -127,6 +127,26 @@ struct udrv_irq_setup {
 #define UDRV_IOC_IRQ_SETUP	_IOWR('u', 0x02, struct udrv_irq_setup)
 
 /*
+ * For a chip without the INTx-disable bit (UDRV_DEV_INTX_MASKABLE not set: PCI 2.2 and
+ * older), so that it can share its line: two register writes, one that makes it stop
+ * asserting INTx and one that lets it again. The kernel does them in the handler, before
+ * each wait, and at the session's end; the driver may write them, too, but cannot hold
+ * interrupts back by them. Nothing tells whose an interrupt on the line is: while it is
+ * unmasked, each counts as ours and wakes the reader. Before UDRV_IOC_IRQ_SETUP (EBUSY),
+ * once. What is written is read back, to push it to the chip: reading must do no harm.
+ */
+struct udrv_intx_mask {
+	__u32 bar;		/* memory */
+	__u32 mask_offset;	/* in bytes, a multiple of 4 */
+	__u32 mask_value;
+	__u32 unmask_offset;
+	__u32 unmask_value;
+	__u32 reserved;
+};
+
+#define UDRV_IOC_INTX_MASK	_IOW('u', 0x0a, struct udrv_intx_mask)
+
+/*
  * UDRV_IOC_IRQ_OPEN, argument: the vector's index. Returns a new close-on-exec
  * file descriptor: the same file as /proc/irq/<n>/irq, without a path. One
  * opener a vector (EBUSY).
@@ -312,6 +332,7 @@ UDRV_ASSERT_SIZE(struct udrv_info, 176);
 UDRV_ASSERT_SIZE(struct udrv_config, 16);
 UDRV_ASSERT_SIZE(struct udrv_irq_setup, 136);
 UDRV_ASSERT_SIZE(struct udrv_irq_events, 8);
+UDRV_ASSERT_SIZE(struct udrv_intx_mask, 24);
 UDRV_ASSERT_SIZE(struct udrv_stop_write, 40);
 UDRV_ASSERT_SIZE(struct udrv_coherent, 24);
 UDRV_ASSERT_SIZE(struct udrv_dma_segment, 16);

@@ -83,18 +83,19 @@ bool exists(const std::string& path) {
 bool wait_until_free(const FileDescriptor& state, int patience_ms) {
     std::array<char, 16> text{};
     (void)!::pread(state.value(), text.data(), text.size() - 1, 0);
-    if (std::string_view(text.data()).starts_with("ending")) {
+    const std::string_view now(text.data());
+    if (now.starts_with("ending") || now.starts_with("closed")) {
         pollfd file{state.value(), POLLPRI, 0};
-        return ::poll(&file, 1, patience_ms) == 1;
+        return ::poll(&file, 1, patience_ms) != 0; // a signal: look again
     }
-    return std::string_view(text.data()).starts_with("idle"); // over since we tried
+    return now.starts_with("idle"); // since we tried
 }
 
 /// Invalid, with errno, if it cannot be opened.
 FileDescriptor open_device(const PciAddress& address) {
-    const std::string path = fmt::format("{}/{}", device_dir, address.str());
     using namespace std::chrono;
     constexpr milliseconds patience{20'000}; // a bridge's reset and a chip's end take seconds
+    const std::string path = fmt::format("{}/{}", device_dir, address.str());
     const std::string state_path = fmt::format("/sys/bus/pci/devices/{}/udrv/state", address.str());
     const FileDescriptor state(::open(state_path.c_str(), O_RDONLY | O_CLOEXEC));
     const auto end = steady_clock::now() + patience;
@@ -239,6 +240,13 @@ BarMapping Device::map_bar(unsigned n) const {
     // The kernel maps whole pages, from the one in which the BAR begins.
     return {map(UDRV_MMAP_BAR(n), bar.page_offset + bar.len_bytes, what), bar.page_offset,
             bar.len_bytes};
+}
+
+void Device::mask_intx_by(const udrv_intx_mask& mask) {
+    if (::ioctl(fd_.value(), UDRV_IOC_INTX_MASK, &mask) < 0) {
+        throw_errno(errno, tried("tell the kernel how to mask the interrupt of"),
+                    errno == EBUSY ? "before the interrupts are set up, and once" : "");
+    }
 }
 
 std::vector<std::uint32_t> Device::irq_setup(std::uint32_t mode, std::uint32_t wanted) {

@@ -123,6 +123,9 @@ class Device final : public DmaAllocator {
     /// Maps memory BAR n (0 to 5), whole.
     [[nodiscard]] BarMapping map_bar(unsigned n) const;
 
+    /// Before irq_setup() and open_irq(): how a chip without the INTx-disable bit is masked,
+    /// so that it can share its line. Nothing where the bit is there.
+    void mask_intx_by(const udrv_intx_mask& mask);
     /// Chooses INTx, MSI or MSI-X (UDRV_IRQ_*), once; `wanted` vectors, may grant fewer.
     /// Returns the Linux interrupt number of each vector granted. MSI and MSI-X are
     /// writes to memory: none comes before bus_master(true).

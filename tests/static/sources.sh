@@ -20,8 +20,9 @@ for file in "${files[@]}"; do
     case $file in
     *.md | LICENSES/* | LICENSE* | COPYING* | .gitignore | *.json | *.png | *.svg) wanted='' ;;
     include/udrv/*.h) wanted='GPL-2.0-only WITH Linux-syscall-note' ;;
-    kmod/*.[ch] | netloop/*.[ch] | blkloop/*.[ch] | tests/vm/unquiet/*.[ch] | \
-        kmod/Kbuild | netloop/Kbuild | blkloop/Kbuild | tests/vm/unquiet/Kbuild)
+    kmod/*.[ch] | netloop/*.[ch] | blkloop/*.[ch] | tests/vm/unquiet/*.[ch] | tests/vm/pci22/*.[ch] | \
+        kmod/Kbuild | netloop/Kbuild | blkloop/Kbuild | tests/vm/unquiet/Kbuild | \
+        tests/vm/pci22/Kbuild)
         wanted='GPL-2.0-only' ;;
     *) wanted=MIT ;;
     esac

@@ -5,4 +5,6 @@
 
 guest 'three on a line' 600 --smp 2 --nic e1000 --nic e1000 --nic e1000,addr=0x14 \
     --nic e1000,addr=0x18 -- shared_line.sh
+guest 'three on a line, ours without the INTx-disable bit' 600 --smp 2 --nic e1000 --nic e1000 \
+    --nic e1000,addr=0x14 --nic e1000,addr=0x18 -- shared_line.sh pci22
 finish

@@ -79,7 +79,7 @@ check_eq 'nothing left' "$(idle)" 'idle 0 0 0 0 0'
 phase 'the chip is stopped as its driver said'
 mark_kernel_log
 "$helpers/core_probe" $bdf stopped >/tmp/probe 2>&1
-probed 'stopped' /tmp/probe $? 17
+probed 'stopped' /tmp/probe $? 24
 check_eq 'one did not stop, says the log' \
     "$(new_kernel_messages | grep -c 'the chip did not stop when it was told to')" 1
 check_eq 'nothing left' "$(idle)" 'idle 0 0 0 0 0'

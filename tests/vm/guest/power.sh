@@ -34,7 +34,7 @@ into_memory() {
         program=$(command -v "$program") || true
         [[ $program != /* ]] || files+=("$program")
     done
-    files+=("$(realpath "$udrv")" "$(realpath "$drivers")"/*)
+    files+=("$(realpath "$udrv")" "$(realpath "$drivers")"/udrv-*)
     { printf '%s\n' "${files[@]}"; ldd "${files[@]}" | grep -o '/[^ ):]*'; } | sort -u |
         while read -r file; do
             mkdir -p "$ram$(dirname "$file")"

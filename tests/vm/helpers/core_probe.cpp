@@ -619,6 +619,16 @@ int stopped(const PciAddress& address) {
         check_errno("a mask of 33 bits in 4 bytes", add(device, {0, 0, 4, 0, 1ULL << 32, 0}),
                     EINVAL);
         check_errno("reserved field", add(device, {0, 0, 4, 0, 0, 1}), EINVAL);
+        const auto mask_by = [&](udrv_intx_mask mask) {
+            return ::ioctl(device.fd(), UDRV_IOC_INTX_MASK, &mask);
+        };
+        check_errno("INTx mask: no such BAR", mask_by({UDRV_NR_BARS, 0, 0, 4, 0, 0}), EINVAL);
+        check_errno("INTx mask: a BAR that it does not have", mask_by({1, 0, 0, 4, 0, 0}), EINVAL);
+        check_errno("INTx mask: not aligned", mask_by({0, 2, 0, 4, 0, 0}), EINVAL);
+        check_errno("INTx mask: behind the BAR's end", mask_by({0, 0, 0, 1 << 20, 0, 0}), EINVAL);
+        check_errno("INTx mask: at the end of all offsets", mask_by({0, ~3U, 0, 0, 0, 0}), EINVAL);
+        check_errno("INTx mask: reserved field", mask_by({0, 0, 0, 4, 0, 1}), EINVAL);
+        check_eq("INTx mask: not needed here", mask_by({0, 0, 0, 4, 0, 0}), 0);
         const std::array<udrv_stop_write, 4> writes = {{
             {0, liveness, 4, 1, 0, 0},
             {0, factorial, 4, 5, 0, 0},
