@@ -5,10 +5,9 @@
 . "$(dirname "$0")/lib.sh"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-truncate -s 1G "$scratch/swap"
 # shellcheck disable=SC2054 # commas are QEMU's
 machine=(--machine q35 --smp 2 --mem 1280 --device pcie-root-port,id=rp,chassis=1,addr=0x15
-    --nic e1000,bus=rp,addr=0 --nic e1000 --disk ahci --disk ahci --disk "nvme:$scratch/swap")
+    --nic e1000,bus=rp,addr=0 --nic e1000 --disk ahci --disk ahci)
 
 # QEMU's monitor as two pipes. press: once the guest says that it waits for the power
 # button, and may be asleep, presses it until it is awake.
@@ -36,7 +35,7 @@ kill $reader $presser 2>/dev/null || true
 guest 'resets and bus errors' 600 "${machine[@]}" -- power.sh events
 
 # The machine goes down, so the lab has no status of it: the console tells.
-echo '=== kexec; the next kernel suspends to memory, and reboots'
+echo '=== kexec, and reboot of the next kernel'
 status=0
 scripts/vm --timeout 600 --env UDRV_BUILD="$build" "${machine[@]}" --console "$scratch/console" -- \
     bash tests/vm/guest/power.sh kexec >"$scratch/out" || status=$?
@@ -44,7 +43,6 @@ cat "$scratch/out"
 check 'the guest went down by itself' test "$status" = 125
 check 'kexec: another kernel' grep -a 'kexec_core: Starting new kernel' "$scratch/console"
 check 'kexec: what it saw' grep -a '^ok after kexec: the file that was there' "$scratch/out"
-check 'S3: what it saw' grep -a '^ok S3: readers, writer and ping go on' "$scratch/out"
 check 'both: drivers at work' test "$(grep -c '^ok in use' "$scratch/out")" = 2
 check 'reboot: it restarted' grep -a 'reboot: Restarting system' "$scratch/console"
 check 'no failure' not grep -a '^FAIL' "$scratch/out"

@@ -2,10 +2,6 @@
 //
 // kexec VMLINUX INITRD COMMAND-LINE: starts another kernel, at once, as kexec(8) with
 // --load and --exec does. For x86-64 and uncompressed kernels, which are what the lab has.
-//
-// At each reset, S3's wake among them, QEMU writes the kernel that it was given into memory
-// once more. So the new one stands elsewhere, and keeps off that memory: unlike the first it
-// can suspend.
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -33,7 +29,6 @@ constexpr std::uint64_t parameters_at = 0x200000;
 constexpr std::uint64_t command_line_at = parameters_at + page_bytes;
 constexpr std::uint64_t entry_at = command_line_at + page_bytes;
 constexpr std::uint64_t initrd_at = 0x10000000;
-constexpr std::uint64_t moved_by = 0x18000000; ///< whole 2 MiB
 
 [[noreturn]] void die(const std::string& what) {
     std::fprintf(stderr, "kexec: %s: %s\n", what.c_str(), std::strerror(errno));
@@ -66,20 +61,9 @@ kexec_segment segment(const void* from, std::size_t bytes, std::uint64_t to,
     return made;
 }
 
-struct Range {
-    std::uint64_t first = ~std::uint64_t{0};
-    std::uint64_t end = 0;
-};
-
-/// The memory of this machine, as its firmware told this kernel, without `taken`.
-void memory_map(boot_params& parameters, const Range& taken) {
-    constexpr std::uint32_t ram = 1;
+/// The memory of this machine, as its firmware told this kernel.
+void memory_map(boot_params& parameters) {
     std::vector<boot_e820_entry> map;
-    const auto add = [&](std::uint64_t first, std::uint64_t end, std::uint32_t type) {
-        if (first < end) {
-            map.push_back({first, end - first, type});
-        }
-    };
     for (unsigned n = 0; n < E820_MAX_ENTRIES_ZEROPAGE; n++) {
         const std::string folder = "/sys/firmware/memmap/" + std::to_string(n) + "/";
         const std::string type = line(folder + "type");
@@ -87,17 +71,12 @@ void memory_map(boot_params& parameters, const Range& taken) {
             break;
         }
         const std::uint64_t start = std::stoull(line(folder + "start"), nullptr, 0);
-        const std::uint64_t end = std::stoull(line(folder + "end"), nullptr, 0) + 1;
-        const std::uint32_t number = type == "System RAM"                  ? ram
+        const std::uint64_t end = std::stoull(line(folder + "end"), nullptr, 0);
+        const std::uint32_t number = type == "System RAM"                  ? 1
                                      : type == "ACPI Tables"               ? 3
                                      : type == "ACPI Non-volatile Storage" ? 4
                                                                            : 2;
-        if (number == ram && start < taken.end && taken.first < end) {
-            add(start, taken.first, ram);
-            add(taken.end, end, ram);
-        } else {
-            add(start, end, number);
-        }
+        map.push_back({start, end - start + 1, number});
     }
     std::sort(map.begin(), map.end(), [](const auto& a, const auto& b) { return a.addr < b.addr; });
     std::copy(map.begin(), map.end(), parameters.e820_table);
@@ -136,15 +115,12 @@ int main(int argc, char** argv) {
     std::memcpy(&head, kernel.data(), sizeof(head));
 
     std::vector<kexec_segment> segments;
-    Range first_kernel;
     for (unsigned n = 0; n < head.e_phnum; n++) {
         Elf64_Phdr part{};
         std::memcpy(&part, &kernel.at(head.e_phoff + n * sizeof(part)), sizeof(part));
         if (part.p_type == PT_LOAD) {
-            segments.push_back(segment(&kernel.at(part.p_offset), part.p_filesz,
-                                       part.p_paddr + moved_by, part.p_memsz));
-            first_kernel.first = std::min(first_kernel.first, part.p_paddr);
-            first_kernel.end = std::max(first_kernel.end, part.p_paddr + part.p_memsz);
+            segments.push_back(
+                segment(&kernel.at(part.p_offset), part.p_filesz, part.p_paddr, part.p_memsz));
         }
     }
     boot_params parameters{};
@@ -157,9 +133,8 @@ int main(int argc, char** argv) {
     parameters.hdr.cmdline_size = static_cast<std::uint32_t>(command_line.size());
     parameters.hdr.ramdisk_image = static_cast<std::uint32_t>(initrd_at);
     parameters.hdr.ramdisk_size = static_cast<std::uint32_t>(initrd.size());
-    first_kernel.end = (first_kernel.end + page_bytes - 1) / page_bytes * page_bytes;
-    memory_map(parameters, first_kernel);
-    const std::vector<std::uint8_t> code = entry_code(head.e_entry + moved_by);
+    memory_map(parameters);
+    const std::vector<std::uint8_t> code = entry_code(head.e_entry);
     segments.push_back(segment(&parameters, sizeof(parameters), parameters_at, page_bytes));
     segments.push_back(
         segment(command_line.c_str(), command_line.size() + 1, command_line_at, page_bytes));
