@@ -169,6 +169,16 @@ static struct queue_limits udrv_disk_limits(struct device *dev, const struct udr
 		.max_write_zeroes_sectors = info->max_write_zeroes_sectors,
 	};
 
+	/*
+	 * The block layer leaves segments as long as they come then, and each is mapped in
+	 * one piece: so the whole request has to fit.
+	 */
+	if (info->virt_boundary) {
+		lim.virt_boundary_mask = info->virt_boundary;
+		lim.max_segment_size = UINT_MAX;
+		lim.max_hw_sectors = min_t(size_t, info->max_sectors,
+					   dma_max_mapping_size(dev) >> SECTOR_SHIFT);
+	}
 	if (info->max_discard_sectors) {
 		lim.max_hw_discard_sectors = info->max_discard_sectors;
 		lim.max_discard_segments = info->max_discard_segments;

@@ -55,6 +55,10 @@ static bool udrv_blk_valid_limits(const struct udrv_blk_disk *i)
 	if (i->segment_boundary < PAGE_SIZE - 1 || !udrv_blk_valid_mask(i->segment_boundary) ||
 	    i->dma_alignment >= PAGE_SIZE || !udrv_blk_valid_mask(i->dma_alignment))
 		return false;
+	if (i->virt_boundary &&
+	    (i->virt_boundary < PAGE_SIZE - 1 || !udrv_blk_valid_mask(i->virt_boundary) ||
+	     i->max_segment_bytes != UINT_MAX))
+		return false;
 	if (!i->max_discard_sectors)
 		return !i->max_discard_segments;
 	/* The block layer cuts at multiples of discard_granularity, which is this. */
@@ -172,22 +176,37 @@ static void udrv_blk_publish(struct udrv_port *port)
 			;
 }
 
+/*
+ * What the DMA layer has to keep to: that of the most modest disk. An IOMMU may merge
+ * segments, and a bounce buffer begin elsewhere in its page than the data does.
+ */
+static void udrv_blk_set_dma_limits(struct device *dev, const struct udrv_blk_attach *arg)
+{
+	u32 size = UINT_MAX & PAGE_MASK, boundary = UINT_MAX, align = 0, n;
+
+	for (n = 0; n < arg->nr_disks; n++) {
+		size = min(size, arg->disks[n].max_segment_bytes);
+		boundary = min(boundary, arg->disks[n].segment_boundary);
+		align = max(align, arg->disks[n].virt_boundary);
+	}
+	dma_set_max_seg_size(dev, size);
+	dma_set_seg_boundary(dev, boundary);
+	dma_set_min_align_mask(dev, align);
+}
+
 static int udrv_blk_attach_all(struct udrv_blk *blk, struct udrv_session *s,
 			       struct udrv_blk_attach *arg)
 {
-	u32 size = UINT_MAX & PAGE_MASK, boundary = UINT_MAX, n;
 	struct udrv_disk *d;
+	u32 n;
 
+	/* Before a disk is made, whose limits depend on them. */
+	udrv_blk_set_dma_limits(&s->udev->pdev->dev, arg);
 	for (n = 0; n < arg->nr_disks; n++) {
 		d = udrv_blk_find(blk, &arg->disks[n]);
 		if (IS_ERR(d))
 			return PTR_ERR(d);
-		size = min(size, arg->disks[n].max_segment_bytes);
-		boundary = min(boundary, arg->disks[n].segment_boundary);
 	}
-	/* Those of the most modest disk: an IOMMU may merge segments. */
-	dma_set_max_seg_size(&s->udev->pdev->dev, size);
-	dma_set_seg_boundary(&s->udev->pdev->dev, boundary);
 	udrv_blk_layout(arg);
 	blk->port.shm = vmalloc_user(arg->map_bytes);
 	if (!blk->port.shm)

@@ -124,7 +124,10 @@ static inline struct gendisk *udrv_alloc_disk(struct blk_mq_tag_set *tags,
 	blk_queue_io_min(q, lim->io_min);
 	blk_queue_max_hw_sectors(q, lim->max_hw_sectors);	/* and max_sectors from it */
 	blk_queue_max_segments(q, lim->max_segments);
-	blk_queue_max_segment_size(q, lim->max_segment_size);
+	if (lim->virt_boundary_mask)	/* not both, and this says that segments may be long */
+		blk_queue_virt_boundary(q, lim->virt_boundary_mask);
+	else
+		blk_queue_max_segment_size(q, lim->max_segment_size);
 	blk_queue_segment_boundary(q, lim->seg_boundary_mask);
 	blk_queue_dma_alignment(q, lim->dma_alignment);
 	blk_queue_max_discard_sectors(q, lim->max_hw_discard_sectors);

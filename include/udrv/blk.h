@@ -133,6 +133,11 @@ struct udrv_blk_completion {
 #define UDRV_BLK_ATA_COMMANDS	(1u << 4)	/* UDRV_BLK_ATA is understood */
 #define UDRV_BLK_FLAGS_ALL	((1u << 5) - 1)
 
+/*
+ * virt_boundary: of the segments of a request, all but the first begin and all but the
+ * last end at a multiple of mask + 1 (NVMe's PRPs). A segment has no other limit then:
+ * max_segment_bytes is 0xffffffff.
+ */
 struct udrv_blk_disk {
 	/* in: what it is */
 	__u64 nr_sectors;		/* capacity in units of 512 bytes */
@@ -151,6 +156,7 @@ struct udrv_blk_disk {
 	__u32 max_segment_bytes;	/* of one segment, a page or more */
 	__u32 segment_boundary;		/* mask: no segment crosses a multiple of mask + 1 */
 	__u32 dma_alignment;		/* mask: address and length bits that must be 0 */
+	__u32 virt_boundary;		/* mask, a page - 1 or more: see below; 0: none */
 	__u32 max_discard_sectors;	/* all ranges together; 0: no discard */
 	__u32 max_discard_segments;	/* ranges, 1 to UDRV_BLK_MAX_SEGMENTS; 0: no discard */
 	__u32 max_write_zeroes_sectors;	/* 0: no write zeroes */

@@ -41,9 +41,10 @@ TEST(BlkAbi, Offsets) {
     EXPECT_EQ(offsetof(udrv_blk_disk, model), 24U);
     EXPECT_EQ(offsetof(udrv_blk_disk, serial), 68U);
     EXPECT_EQ(offsetof(udrv_blk_disk, depth), 112U);
-    EXPECT_EQ(offsetof(udrv_blk_disk, max_write_zeroes_sectors), 144U);
-    EXPECT_EQ(offsetof(udrv_blk_disk, submission), 148U);
-    EXPECT_EQ(offsetof(udrv_blk_disk, name), 168U);
+    EXPECT_EQ(offsetof(udrv_blk_disk, virt_boundary), 136U);
+    EXPECT_EQ(offsetof(udrv_blk_disk, max_write_zeroes_sectors), 148U);
+    EXPECT_EQ(offsetof(udrv_blk_disk, submission), 152U);
+    EXPECT_EQ(offsetof(udrv_blk_disk, name), 172U);
     EXPECT_EQ(offsetof(udrv_blk_attach, map_bytes), 8U);
     EXPECT_EQ(offsetof(udrv_blk_attach, disks), 24U);
 }
@@ -94,6 +95,18 @@ TEST(BlkService, ARequestGoesThereAndBack) {
     EXPECT_EQ(rig.service.counters().requests, 2U);
     EXPECT_EQ(rig.service.counters().completions, 2U);
     EXPECT_EQ(rig.service.counters().failures, 1U);
+}
+
+TEST(BlkService, AChipThatCanNotGoOnEndsTheDriver) {
+    Rig rig;
+    rig.chip.broken = "it does not come back";
+    try {
+        rig.service.run();
+        FAIL() << "it goes on";
+    } catch (const Error& error) {
+        EXPECT_STREQ(error.what(), "serve the disks: it does not come back");
+    }
+    EXPECT_EQ(rig.chip.stops, 0) << "the kernel stops it";
 }
 
 TEST(BlkService, FullDepthAgainAndAgainAcrossTheWrap) {
