@@ -58,14 +58,18 @@ struct BlkTroubles {
     std::uint64_t returned = 0;  ///< of these, those that did later
     std::uint64_t strangers = 0; ///< disks that came in another one's place
     std::uint64_t arrivals = 0;  ///< devices plugged in where there was no disk
+    std::uint64_t warnings = 0;  ///< that the controller gave by itself: health, errors
+    std::uint64_t changes = 0;   ///< reports that disks of the controller have changed
 };
 
 /// Order of the calls: construct (resets the controller, finds and identifies
 /// the disks; throws std::system_error if the controller does not answer), then
 /// the data path from one thread, stop() at the end. No function of the data path
 /// allocates, throws or blocks; waits for the hardware that take long (resets
-/// during error recovery) are steps of a state machine driven by tick(). Optional:
-/// `BlkTroubles troubles() const`, which the service loop looks at after tick().
+/// during error recovery) are steps of a state machine driven by tick(). Optional, looked
+/// at after tick(): `BlkTroubles troubles() const`, and `const char* failure() const`: not
+/// nullptr when the controller can not be served any longer. The driver ends then, with
+/// these words, and the kernel resets the device for the next one.
 template <typename C>
 concept BlkChip = requires(C chip, const C const_chip, std::uint32_t disk,
                            std::span<const BlkSubmission> submissions,

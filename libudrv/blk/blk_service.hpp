@@ -19,6 +19,7 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -26,6 +27,7 @@
 
 #include "libudrv/blk/blk_chip.hpp"
 #include "libudrv/blk/blk_port.hpp"
+#include "libudrv/error.hpp"
 #include "libudrv/loop/service_loop.hpp"
 
 namespace udrv {
@@ -172,7 +174,23 @@ class BlkService : public ServiceLoop<BlkService<C>> {
                                     "a device was plugged in where there was no disk: restart the "
                                     "driver, or `udrv upgrade`, to serve it");
             }
+            if (troubles.warnings != seen_.warnings) {
+                this->reporter_.log(spdlog::level::warn,
+                                    "the controller warns of its health or of an error inside: {} "
+                                    "warnings so far; have a copy of the data",
+                                    troubles.warnings);
+            }
+            if (troubles.changes != seen_.changes) {
+                this->reporter_.log(spdlog::level::warn,
+                                    "disks of the controller were added, removed or changed: "
+                                    "`udrv upgrade` serves new ones");
+            }
             seen_ = troubles;
+        }
+        if constexpr (requires { chip_.failure(); }) {
+            if (const char* failure = chip_.failure()) {
+                throw_error(EIO, "serve the disks", failure);
+            }
         }
         return next;
     }

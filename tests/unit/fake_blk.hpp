@@ -137,7 +137,9 @@ class FakeBlkChip {
                                                       : now + next_tick;
     }
     void stop() { ++stops; }
+    [[nodiscard]] const char* failure() const { return broken; }
 
+    const char* broken = nullptr;
     bool hold = false;
     int release_at_tick = -1; ///< then hold ends
     BlkClock::duration next_tick = BlkClock::duration::max();

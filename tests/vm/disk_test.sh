@@ -1,7 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Disks driven by udrv: two on an AHCI controller, two on an IDE channel. When the
-# guest is gone, the images are compared with what was written.
+# usage: disk_test.sh [DRIVER MODEL]
+# Two disks of one controller, driven by udrv. MODEL is QEMU's name of the controller. When
+# the guest is gone, the images are compared with what was written. Without arguments: AHCI
+# and IDE. A driver is one function here, and one case in guest/disk.sh.
 . "$(dirname "$0")/lib.sh"
 
 images=$(mktemp -d)
@@ -33,15 +35,11 @@ part3='' whole=''
 # shellcheck source=/dev/null
 . "$images/layout"
 
-# disks KIND ARG...: boots with two disks, then looks at them.
+# disks TITLE VM-OPTION... -- SCRIPT [ARG]...: boots with two disks, then looks at them.
 disks() {
-    local kind=$1 title=$2
-    shift 2
-    rm -rf "${images:?}"/{first,second,random,tree,xfs}
-    truncate -s 700M "$images/first" # xfs has no room on less
-    truncate -s 256M "$images/second"
-    guest "$title" 420 --smp 2 --out "$images" --disk "$kind:$images/first:discard=unmap" \
-        --disk "$kind:$images/second:discard=unmap" "$@" "$images"
+    local title=$1
+    shift
+    guest "$title" 420 --smp 2 --out "$images" "$@" "$images"
     # shellcheck disable=SC2086 # words of both
     check 'the first image, sector by sector' "$probe" check "$images/first" $part3
     # shellcheck disable=SC2086
@@ -50,8 +48,49 @@ disks() {
     check 'its tree' same_tree "$images/first"
     check 'xfs is clean' xfs_clean "$images/first"
 }
+new_images() {
+    rm -rf "${images:?}"/{first,second,third,random,tree,xfs}
+    truncate -s 700M "$images/first" # xfs has no room on less
+    truncate -s 256M "$images/second" "$images/third"
+}
+ata_disks() { # KIND
+    echo --disk "$1:$images/first:discard=unmap" --disk "$1:$images/second:discard=unmap"
+}
 
-disks ahci 'AHCI' --device ide-cd,bus=ide.0 -- disk.sh ahci 0000:00:18.0 ahci
-disks ide 'IDE' --device ich9-ahci,addr=0x15 --device ich9-ahci,id=cd,addr=0x16 \
-    --device ide-cd,bus=cd.2 -- disk.sh ide 0000:00:01.1 ata_piix
+# ---- Drivers, with what the battery needs besides the two disks --------------------------
+
+# shellcheck disable=SC2046 # words
+drive_ahci() {
+    disks 'AHCI' $(ata_disks ahci) --device ide-cd,bus=ide.0 -- disk.sh ahci 0000:00:18.0 ahci
+}
+# shellcheck disable=SC2046
+drive_ide() {
+    disks 'IDE' $(ata_disks ide) --device ich9-ahci,addr=0x15 --device ich9-ahci,id=cd,addr=0x16 \
+        --device ide-cd,bus=cd.2 -- disk.sh ide 0000:00:01.1 ata_piix
+}
+namespace() { # NSID IMAGE OPTIONS
+    echo "-drive if=none,id=ns$1,format=raw,file=$images/$2,discard=unmap" \
+        "-device nvme-ns,drive=ns$1,bus=nvme0,nsid=$1$3"
+}
+# A third namespace of 4 KiB blocks, and a controller whose only one has metadata.
+drive_nvme() { # MODEL
+    truncate -s 16M "$images/metadata"
+    disks "NVMe${2:+, $2}" ${2:+"--$2"} \
+        --qemu "-device $1,id=nvme0,serial=udrv0,addr=0x1a $(namespace 1 first '') $(namespace 2 second '')" \
+        --qemu "$(namespace 5 third ,logical_block_size=4096,physical_block_size=4096)" \
+        --qemu "-device $1,id=nvme1,serial=udrv1,addr=0x1b" \
+        --qemu "-drive if=none,id=meta,format=raw,file=$images/metadata -device nvme-ns,drive=meta,bus=nvme1,ms=8" \
+        -- disk.sh nvme 0000:00:1a.0 nvme
+}
+
+run() { # DRIVER MODEL
+    new_images
+    "drive_$1" "$2"
+}
+if [ $# -gt 0 ]; then
+    run "$@"
+else
+    run ahci ich9-ahci
+    run ide piix3-ide
+fi
 finish

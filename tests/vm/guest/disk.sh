@@ -31,12 +31,14 @@ refused() {
     check_eq "$1: nothing left" "$(attr state "$3") $(attr pinned_bytes "$3") $(bus_master "$3")" 'idle 0 0'
     check "$1: unbind" "$udrv" unbind "$3"
 }
-if [ "$driver" = ahci ]; then
-    refused 'no disk, and a CD drive' ide 0000:00:01.1 'find|look' 'none on either channel' 'ATAPI'
-else
+case $driver in
+ahci) refused 'no disk, and a CD drive' ide 0000:00:01.1 'find|look' 'none on either channel' 'ATAPI' ;;
+ide)
     refused 'no disk' ahci 0000:00:15.0 'find a disk' 'none on its 6 ports'
     refused 'a CD drive' ahci 0000:00:16.0 'port 2: an ATAPI device'
-fi
+    ;;
+nvme) refused 'metadata' nvme 0000:00:1b.0 'find a namespace' 'namespace 1: its format has 8 bytes of metadata' ;;
+esac
 
 phase "the kernel's driver, for comparison"
 modprobe sd_mod
@@ -59,10 +61,15 @@ echo "each request of these: $(stat system_calls_per_request) system calls," \
 
 phase 'what it is'
 check 'both disks are there when the driver says ready' test -b $disk -a -b $second
-check_eq 'lsblk: model' "$(lsblk -dno MODEL $disk | xargs)" 'QEMU HARDDISK'
-check_eq 'lsblk: serials' "$(lsblk -dno SERIAL $disk $second | xargs)" 'udrv0 udrv1'
-check_eq 'status names both' "$("$udrv" status --json | tr -d ' \n' | grep -o '"names":\[[a-z0-9",]*\]')" \
-    '"names":["udb0","udb1"]'
+model='QEMU HARDDISK' serials='udrv0 udrv1' names='"udb0","udb1"'
+if [ "$driver" = nvme ]; then # the serial number is the controller's
+    model='QEMU NVMe Ctrl' serials='udrv0 udrv0' names='"udb0","udb1","udb2"'
+    check_eq 'namespaces' "$(cat /sys/block/udb[012]/device/unit | xargs)" '1 2 5'
+fi
+check_eq 'lsblk: model' "$(lsblk -dno MODEL $disk | xargs)" "$model"
+check_eq 'lsblk: serials' "$(lsblk -dno SERIAL $disk $second | xargs)" "$serials"
+check_eq 'status names all' "$("$udrv" status --json | tr -d ' \n' | grep -o '"names":\[[a-z0-9",]*\]')" \
+    "\"names\":[$names]"
 check_eq 'no driver of the kernel has it' "$(basename "$(readlink /sys/bus/pci/devices/$bdf/driver)")" udrv
 
 check 'identity, health and power' "$helpers/disk_probe" ata $second
@@ -79,6 +86,24 @@ for engine in libaio io_uring; do
 done
 check 'page cache, fsync' verify $disk psync 1 8M --fsync=64
 check 'page cache, depth 32' verify $disk io_uring 32 16M
+
+if [ "$driver" = nvme ]; then
+    phase 'blocks of 4,096 bytes'
+    third=/dev/udb2
+    check_eq 'logical and physical block' \
+        "$(cat /sys/block/udb2/queue/{logical,physical}_block_size | xargs)" '4096 4096'
+    check 'depth 32' verify $third libaio 32 16M --direct=1 --bsrange=4k-1m --blockalign=4k
+    check 'mkfs' mkfs.ext4 -q $third
+    check 'mount' mount $third $mnt
+    head -c 8M /dev/urandom >/tmp/4k
+    cp /tmp/4k $mnt/file
+    check 'umount' umount $mnt
+    drop_caches
+    check 'mount again' mount $third $mnt
+    check 'same file' cmp /tmp/4k $mnt/file
+    check 'umount again' umount $mnt
+    check 'fsck' fsck.ext4 -fn $third
+fi
 
 phase 'discard and zeroes'
 dd if=/dev/urandom of=$second bs=1M count=32 oflag=direct status=none
@@ -177,7 +202,7 @@ phase 'planned end and a new start'
 check 'SIGTERM ends the driver with status 0' stop_driver $bdf
 require 'start' start
 check_eq 'no other kernel message in all of it' \
-    "$(new_kernel_messages | grep -vE ' udb[01]:| (EXT4-fs|XFS|SGI XFS|loop|raid6|xor:|JFS|random:)|drop_caches' | head -n 3)" ''
+    "$(new_kernel_messages | grep -vE ' udb[012]:| (EXT4-fs|XFS|SGI XFS|loop|raid6|xor:|JFS|random:)|drop_caches' | head -n 3)" ''
 
 phase 'unbind by force while mounted'
 check 'mkfs' mkfs.ext4 -q ${disk}p4

@@ -43,7 +43,8 @@ speed_header() {
 # The disk that a driver of the kernel made of BDF; $2 says which.
 kernel_disk() { # BDF NUMBER
     local name
-    name=$(find "/sys/bus/pci/devices/$1/" -path '*/block/sd*' -name 'sd?' | sort | sed -n "$2p")
+    name=$(find "/sys/bus/pci/devices/$1/" \( -path '*/block/sd*' -name 'sd?' \) -o \
+        \( -path '*/nvme/*' -name 'nvme?n?' \) | sort | sed -n "$2p")
     [ -n "$name" ] && echo "/dev/${name##*/}"
 }
 

@@ -14,6 +14,17 @@ start_udevd() {
 stop_udevd() { udevadm control --exit --timeout=60; }
 udev_property() { udevadm info -q property -n "$1" | sed -n "s/^$2=//p"; } # DISK NAME
 
+# nvme_links BDF FIRST SECOND: two namespaces of one controller are told apart
+nvme_links() {
+    check 'udevd' start_udevd
+    check_eq 'namespaces: bus, serial, path' "$(for disk in "$2" "$3"; do
+        for name in ID_BUS ID_SERIAL ID_PATH; do udev_property "$disk" $name; done
+    done | xargs)" "nvme QEMU_NVMe_Ctrl_udrv0 pci-$1-unit-1 nvme QEMU_NVMe_Ctrl_udrv0_2 pci-$1-unit-2"
+    check_eq 'their links' "$(readlink -f /dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_udrv0 \
+        /dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_udrv0_2 | xargs)" "/dev/$2 /dev/$3"
+    check 'udevd ends' stop_udevd
+}
+
 # udev_links BDF: of the first disk a partition gets a filesystem, both are looked at
 udev_links() {
     local part=/dev/udb0p1 link links=0 path=/dev/disk/by-path/pci-$1-unit

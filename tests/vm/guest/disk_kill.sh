@@ -1,0 +1,104 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# usage: disk_kill.sh DRIVER BDF KILLS HANGS UPGRADES
+# A driver under its supervisor is killed at random moments, hangs and is upgraded under
+# fio, which verifies all that it writes. Nothing is lost. Prints the outages.
+. tests/vm/guest/disk_lib.sh
+. tests/vm/guest/outage_lib.sh
+driver=$1
+bdf=$2
+kills=$3
+hangs=$4
+upgrades=$5
+deadline_ms=1000
+slow=1 # how much longer drivers live between two kills
+! debug_kernel || { deadline_ms=5000; slow=5; }
+
+running() { same "$(attr state)" running; }
+said() { grep -c "$1" /tmp/driver-$bdf.err; }
+start_load() {
+    rm -f /tmp/stop
+    verified load /dev/udb0 &
+    load=$!
+}
+stop_load() { # TITLE
+    touch /tmp/stop
+    wait $load
+    read -r n status </tmp/verified-load
+    check_ge "$1: rounds of fio" "$n" 1
+    check_eq "$1: status of fio" "$status" 0
+    [ "$status" = 0 ] || head -n 5 /tmp/fio-load
+    check_eq "$1: violations" "$(attr violations)" 0
+    check_quiet_kernel "$1: no kernel message"
+}
+
+load_disk_modules
+require 'bind' "$udrv" bind --unsafe-no-iommu $bdf
+require 'start' run_driver $driver $bdf --restart --deadline $deadline_ms --restart-limit 1000
+check_eq 'confined by an IOMMU' "$([ -e /sys/bus/pci/devices/$bdf/iommu_group ] && echo yes || echo no)" \
+    "$([ -d /sys/class/iommu/dmar0 ] && echo yes || echo no)"
+mark_kernel_log
+
+phase "kill -9 at random moments, $kills times"
+start_load
+latencies $driver /dev/udb0 &
+reads=$!
+for ((i = 0; i < kills; )); do
+    sleep "$((RANDOM % 2 * slow)).$((RANDOM % 5 + 5))"
+    pid=$(attr owner)
+    [ "$pid" != 0 ] || continue
+    echo "$EPOCHREALTIME" >>/tmp/kills
+    kill -KILL "$pid" 2>/dev/null && i=$((i + 1))
+    [ $((i % 100)) != 0 ] || echo "killed $i times, $SECONDS s"
+done
+check 'it runs again' wait_for 20 running
+sleep 1
+pkill -INT -f write_lat_log
+wait $reads
+stop_load kills
+check_ge 'started again' "$(said 'starting it again')" "$kills"
+read_outages /tmp/lat-$driver /tmp/kills >/tmp/outage
+check_ge 'outages seen' "$(wc -l </tmp/outage)" $((kills * 5 / 10))
+outages $driver /tmp/outage
+
+phase "hangs: $hangs times, half of them stopped, half in a busy loop"
+start_load
+noticed=0
+for ((i = 0; i < hangs; i++)); do
+    wait_for 20 running
+    sleep 1.2
+    pid=$(attr owner)
+    begun=$(now_ms)
+    if [ $((i % 2)) = 0 ]; then kill -STOP "$pid"; else "$helpers/stall_process" "$pid" || continue; fi
+    wait_for 30 not alive "$pid" && noticed=$((noticed + 1))
+    echo $(($(now_ms) - begun)) >>/tmp/noticed
+done
+check_eq 'noticed' $noticed $hangs
+echo "noticed after: median $(percentile 50 /tmp/noticed) ms, longest $(percentile 100 /tmp/noticed) ms"
+check 'it runs again' wait_for 20 running
+stop_load hangs
+
+phase "upgrade, $upgrades times"
+start_load
+done=0
+for ((i = 0; i < upgrades; i++)); do
+    wait_for 20 running
+    sleep 0.3
+    timeout 70 "$udrv" upgrade $bdf >>/tmp/upgrades 2>&1 && done=$((done + 1))
+done
+check_eq 'replaced' $done "$upgrades"
+sed -n 's/.*without a driver for \([0-9]*\) ms/\1/p' /tmp/upgrades >/tmp/outage-upgrade
+outages upgrade /tmp/outage-upgrade
+stop_load upgrades
+
+phase 'unbind under load'
+start_load
+sleep 1
+check 'unbind --force' timeout 60 "$udrv" unbind --force $bdf
+wait $load
+read -r n status </tmp/verified-load
+check_ge 'writes fail: status of fio' "$status" 1
+check 'the disk is gone' not test -b /dev/udb0
+{ wait ${driver_pid[$bdf]}; } 2>/dev/null
+check 'rmmod' rmmod udrv_blk udrv
+summary
