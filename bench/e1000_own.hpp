@@ -105,7 +105,7 @@ class OwnE1000 {
     void wait(int other) {
         std::array<pollfd, 2> waiting{{{irq_.fd(), POLLIN, 0}, {other, POLLIN, 0}}};
         ++system_calls;
-        chip.arm();
+        (void)chip.arm();
         if (::poll(waiting.data(), waiting.size(), 1000) > 0 && waiting[0].revents != 0) {
             ++system_calls;
             if (irq_.try_read()) {

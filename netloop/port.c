@@ -14,7 +14,7 @@ static bool udrv_net_valid(const struct udrv_net_attach *arg)
 	for (i = 0; i < arg->nr_stats && i < UDRV_NET_MAX_STATS; i++)
 		if (!arg->stat_names[i][0] || arg->stat_names[i][UDRV_NET_STAT_LEN - 1])
 			return false;
-	return !arg->reserved0 && !arg->reserved1 && arg->nr_queues == 1 &&
+	return !arg->reserved0 && !(arg->flags & ~UDRV_NET_ATTACH_ALL) && arg->nr_queues == 1 &&
 	       !arg->name[UDRV_NET_NAME_LEN - 1] && !(arg->features & ~UDRV_NET_F_ALL) &&
 	       is_power_of_2(arg->tx_depth) && is_power_of_2(arg->rx_depth) &&
 	       min(arg->tx_depth, arg->rx_depth) >= UDRV_NET_MIN_DEPTH &&
@@ -121,6 +121,7 @@ static struct udrv_net_queue *udrv_net_queue_alloc(struct udrv_session *s,
 	udrv_ring_init(&q->rx, q->shm + l->rx, arg->rx_depth);
 	q->tx_max_segments = min_t(u32, arg->tx_max_segments, UDRV_NET_TX_ROOM);
 	q->rx_buf_bytes = arg->rx_buf_bytes;
+	q->tso_as_is = arg->flags & UDRV_NET_ATTACH_TSO_AS_IS;
 	q->untrusted = s->udev->pdev->untrusted;
 	return q;
 }

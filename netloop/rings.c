@@ -46,7 +46,8 @@ static void udrv_net_unmap(struct udrv_net_queue *q, u32 first, u32 nr)
 }
 
 /* What the chip has to do to the packet, for its first descriptor. */
-static int udrv_net_offloads(struct sk_buff *skb, struct udrv_net_tx *tx)
+static int udrv_net_offloads(const struct udrv_net_queue *q, struct sk_buff *skb,
+			     struct udrv_net_tx *tx)
 {
 	if (skb_vlan_tag_present(skb)) {
 		tx->flags |= UDRV_NET_TX_VLAN;
@@ -59,20 +60,21 @@ static int udrv_net_offloads(struct sk_buff *skb, struct udrv_net_tx *tx)
 	}
 	if (!skb_is_gso(skb))
 		return 0;
+	tx->gso_size = skb_shinfo(skb)->gso_size;
+	tx->hdr_bytes = skb_tcp_all_headers(skb);
+	tx->ip_start = skb_network_offset(skb);
+	tx->flags |= skb_is_gso_v6(skb) ? UDRV_NET_TX_TSO6 : UDRV_NET_TX_TSO4;
+	if (q->tso_as_is)
+		return 0;
 	/*
 	 * Segmentation: the chip sums over the pseudo header without the length,
 	 * and fills in the lengths of each segment itself.
 	 */
 	if (skb_cow_head(skb, 0))
 		return -ENOMEM;
-	tx->gso_size = skb_shinfo(skb)->gso_size;
-	tx->hdr_bytes = skb_tcp_all_headers(skb);
-	tx->ip_start = skb_network_offset(skb);
 	if (skb_is_gso_v6(skb)) {
-		tx->flags |= UDRV_NET_TX_TSO6;
 		tcp_v6_gso_csum_prep(skb);
 	} else {
-		tx->flags |= UDRV_NET_TX_TSO4;
 		ip_hdr(skb)->tot_len = 0;
 		ip_hdr(skb)->check = 0;
 		tcp_hdr(skb)->check = ~tcp_v4_check(0, ip_hdr(skb)->saddr, ip_hdr(skb)->daddr, 0);
@@ -145,7 +147,7 @@ static bool udrv_net_send(struct udrv_net_queue *q, struct sk_buff *skb)
 		return false;
 	if (skb_shinfo(skb)->nr_frags >= q->tx_max_segments && skb_linearize(skb))
 		return false;
-	if (udrv_net_offloads(skb, &tx))
+	if (udrv_net_offloads(q, skb, &tx))
 		return false;
 	nr = udrv_net_map(q, skb, &tx);
 	if (!nr)
@@ -383,12 +385,34 @@ recycle:
 	return q->skb && head == len;
 }
 
+/*
+ * What the driver says of the checksum; of an untrusted one nothing is taken. False:
+ * that cannot be so.
+ */
+static bool udrv_net_rx_checksum(struct udrv_net_queue *q, const struct udrv_net_rx *rx)
+{
+	struct sk_buff *skb = q->skb;
+	u32 end;
+
+	if (q->untrusted)
+		return true;
+	if (rx->flags & UDRV_NET_RX_CSUM_PARTIAL) {
+		end = (u32)rx->csum_start + rx->csum_offset + sizeof(__sum16);
+		return rx->csum_start >= ETH_HLEN && pskb_may_pull(skb, end) &&
+		       skb_partial_csum_set(skb, rx->csum_start, rx->csum_offset);
+	}
+	if ((rx->flags & UDRV_NET_RX_CSUM_OK) && (q->net->dev->features & NETIF_F_RXCSUM))
+		skb->ip_summed = CHECKSUM_UNNECESSARY;
+	return true;
+}
+
 static void udrv_net_deliver(struct udrv_net_queue *q, const struct udrv_net_rx *rx)
 {
 	struct net_device *dev = q->net->dev;
 	struct sk_buff *skb = q->skb;
 
-	if (q->drop || skb_headlen(skb) < ETH_HLEN || !netif_running(dev)) {
+	if (q->drop || skb_headlen(skb) < ETH_HLEN || !netif_running(dev) ||
+	    !udrv_net_rx_checksum(q, rx)) {
 		dev->stats.rx_errors += netif_running(dev);
 		dev_kfree_skb_any(skb);
 		return;
@@ -396,8 +420,6 @@ static void udrv_net_deliver(struct udrv_net_queue *q, const struct udrv_net_rx 
 	dev->stats.rx_packets++;	/* one writer, and 64 bits wide: see Kbuild */
 	dev->stats.rx_bytes += skb->len;
 	skb->protocol = eth_type_trans(skb, dev);
-	if ((rx->flags & UDRV_NET_RX_CSUM_OK) && !q->untrusted && (dev->features & NETIF_F_RXCSUM))
-		skb->ip_summed = CHECKSUM_UNNECESSARY;
 	if (rx->flags & UDRV_NET_RX_VLAN)
 		__vlan_hwaccel_put_tag(skb, htons(ETH_P_8021Q), rx->vlan_tci);
 	napi_gro_receive(&q->net->napi, skb);
@@ -418,8 +440,8 @@ static int udrv_net_receive(struct udrv_net_queue *q, int budget)
 		udrv_copy_once(&rx, udrv_ring_entry(&q->rx, struct udrv_net_rx, q->rx.index),
 			       sizeof(rx));
 		buf = &q->bufs[q->rx.index & (q->rx.depth - 1)];
-		if (rx.id != q->rx.index || q->rx.index == q->fill.index || (rx.flags >> 4) ||
-		    rx.len_bytes > q->rx_buf_bytes) {
+		if (rx.id != q->rx.index || q->rx.index == q->fill.index ||
+		    (rx.flags & ~UDRV_NET_RX_ALL) || rx.len_bytes > q->rx_buf_bytes) {
 			udrv_violation(q->session, "receive entry with a bad id, length or flag");
 			break;
 		}

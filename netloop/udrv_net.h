@@ -64,6 +64,7 @@ struct udrv_net_queue {
 	struct udrv_ring fill;
 	struct udrv_ring rx;
 	u32 rx_buf_bytes;
+	bool tso_as_is;		/* UDRV_NET_ATTACH_TSO_AS_IS */
 	bool untrusted;		/* nothing goes up that the device can still write */
 	struct page_pool *pool;
 	struct sk_buff *skb;	/* packet of several buffers under way */

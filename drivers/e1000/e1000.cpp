@@ -419,11 +419,12 @@ void E1000::start(const udrv_net_desired& desired) {
 /// driver goes to sleep has to wake it. A chip that has always sent everything by then
 /// never interrupts for it. If it did so since the last look at the ring, the cause
 /// stands, and this asserts the interrupt.
-void E1000::arm() {
+bool E1000::arm() {
     if (running_ && !txdw_unmasked_ && tx_consumer_ != tx_producer_) {
         reg::ims.write(regs_, icr::txdw);
         txdw_unmasked_ = true;
     }
+    return true;
 }
 
 // ---- Start queues ------------------------------------------------------------

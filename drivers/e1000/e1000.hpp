@@ -128,7 +128,7 @@ class E1000 {
     [[nodiscard]] std::size_t rx_return(std::span<udrv_net_rx> rx);
     [[nodiscard]] std::size_t tx_provide(std::span<const udrv_net_tx> tx);
     [[nodiscard]] std::size_t tx_return(std::span<udrv_net_completion> completion);
-    void arm();
+    [[nodiscard]] bool arm();
     [[nodiscard]] NetLink link();
     [[nodiscard]] static std::span<const std::string_view> stat_names();
     void read_stats(std::span<std::uint64_t> stats);

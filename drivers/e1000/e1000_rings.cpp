@@ -109,8 +109,9 @@ std::size_t E1000::rx_return(std::span<udrv_net_rx> rx) {
 /// within the buffer.
 udrv_net_rx E1000::received(const RxDescriptor& descriptor, std::uint8_t status, std::uint32_t id) {
     const bool last = (status & rx_status::eop) != 0;
-    udrv_net_rx entry{
-        .id = id, .len_bytes = descriptor.length, .flags = 0, .vlan_tci = 0, .reserved = 0};
+    udrv_net_rx entry{};
+    entry.id = id;
+    entry.len_bytes = descriptor.length;
     if (descriptor.length == 0 || descriptor.length > rx_buffer_bytes ||
         (last && (descriptor.errors & rx_errors::frame) != 0)) {
         rx_dropping_ = true;

@@ -97,11 +97,15 @@ struct udrv_net_fill {
 #define UDRV_NET_RX_CSUM_OK	(1u << 1)	/* TCP or UDP checksum verified */
 #define UDRV_NET_RX_VLAN	(1u << 2)	/* vlan_tci holds the stripped tag */
 #define UDRV_NET_RX_DROP	(1u << 3)	/* give the buffer back, count an error */
+#define UDRV_NET_RX_CSUM_PARTIAL (1u << 4)	/* not inserted yet: csum_* are valid */
+#define UDRV_NET_RX_ALL		((1u << 5) - 1)
 
 /*
  * A packet is one or more buffers, the last with UDRV_NET_RX_EOP; the flags of
- * the last one hold for the packet. UDRV_NET_RX_DROP drops the packet that this
- * buffer belongs to.
+ * the last one hold for the packet. A buffer may be empty (len_bytes 0), but not
+ * all of a packet. UDRV_NET_RX_DROP drops the packet that this buffer belongs to.
+ * UDRV_NET_RX_CSUM_PARTIAL is for packets that never were on a wire, from a virtual
+ * machine's host: their checksum field holds the sum of the pseudo header only.
  */
 struct udrv_net_rx {
 	__u32 id;		/* of a buffer from the fill ring */
@@ -109,6 +113,9 @@ struct udrv_net_rx {
 	__u16 flags;		/* UDRV_NET_RX_* */
 	__u16 vlan_tci;
 	__u32 reserved;
+	__u16 csum_start;	/* as in struct udrv_net_tx */
+	__u16 csum_offset;
+	__u32 reserved1;
 };
 
 /* ---- State pages ---------------------------------------------------------- */
@@ -218,6 +225,14 @@ struct udrv_net_queue_layout {
 	__u32 reserved;
 };
 
+/*
+ * The headers of packets to be segmented are left as the stack made them, with the
+ * length of the whole packet; else they are prepared for chips that add the lengths
+ * of the segments: without it, and not in the sum of the pseudo header either.
+ */
+#define UDRV_NET_ATTACH_TSO_AS_IS	(1u << 0)
+#define UDRV_NET_ATTACH_ALL		((1u << 1) - 1)
+
 struct udrv_net_attach {
 	char name[UDRV_NET_NAME_LEN];	/* in: wanted at the first attach, "" for udn%d; out */
 	__u8 mac[6];		/* in: the chip's own address */
@@ -235,7 +250,7 @@ struct udrv_net_attach {
 	__u32 max_mtu;
 	__u32 features;		/* in: UDRV_NET_F_* the chip can do */
 	__u32 ifindex;		/* out */
-	__u32 reserved1;
+	__u32 flags;		/* in: UDRV_NET_ATTACH_* */
 	__u32 desired;		/* out: offset of struct udrv_net_desired */
 	__u32 published;	/* out: offset of struct udrv_net_published */
 	__u64 map_bytes;	/* out: length to mmap at UDRV_MMAP_PORT */
@@ -254,7 +269,7 @@ struct udrv_net_attach {
 UDRV_ASSERT_SIZE(struct udrv_net_tx, 32);
 UDRV_ASSERT_SIZE(struct udrv_net_completion, 8);
 UDRV_ASSERT_SIZE(struct udrv_net_fill, 16);
-UDRV_ASSERT_SIZE(struct udrv_net_rx, 16);
+UDRV_ASSERT_SIZE(struct udrv_net_rx, 24);
 UDRV_ASSERT_SIZE(struct udrv_net_desired, 1020);
 UDRV_ASSERT_SIZE(struct udrv_net_counters, 128);
 UDRV_ASSERT_SIZE(struct udrv_net_published, 968);

@@ -53,7 +53,8 @@ namespace udrv {
 ///     void stop();      the chip
 /// and may have
 ///     bool worth_polling();   false: what comes next is an interrupt's news only
-///     void before_sleep();    what is under way has to interrupt from now on
+///     bool before_sleep();    what is under way has to interrupt from now on; false: some of
+///                             it is done meanwhile, look again
 ///     std::uint32_t offered();   entries that wait for the driver
 template <typename Service>
 class ServiceLoop {
@@ -143,6 +144,13 @@ class ServiceLoop {
         return true;
     }
 
+    [[nodiscard]] bool may_sleep() {
+        if constexpr (requires { service().before_sleep(); }) {
+            return service().before_sleep();
+        }
+        return true;
+    }
+
     /// Bounded polling; true if there is something to do.
     bool poll() {
         if (spin_.polls() > SpinBudget::probe) {
@@ -207,10 +215,7 @@ class ServiceLoop {
         if (heartbeat_.watched()) {
             timeout = std::min(timeout.value_or(heartbeat_.interval()), heartbeat_.interval());
         }
-        if (!service().changed() && !service().pass()) {
-            if constexpr (requires { service().before_sleep(); }) {
-                service().before_sleep();
-            }
+        if (!service().changed() && !service().pass() && may_sleep()) {
             enter(timeout);
         }
         sleep_.withdraw();

@@ -20,6 +20,8 @@ namespace udrv {
 
 using MacAddress = std::array<std::uint8_t, 6>;
 
+inline constexpr std::uint32_t unknown_speed = 0xffffffff; ///< SPEED_UNKNOWN of ethtool
+
 struct NetLink {
     bool up = false;
     bool full_duplex = false;
@@ -63,6 +65,7 @@ struct NetCapabilities {
     std::uint32_t max_tso_bytes = 0;     ///< all of such a packet; 0: no limit
     std::uint32_t max_rx_usecs = 0;      ///< interrupt hold-off; 0: it cannot be chosen
     std::uint32_t max_unicast = 0;       ///< addresses that it can filter besides its own
+    bool tso_as_is = false; ///< UDRV_NET_ATTACH_TSO_AS_IS: lengths of the whole packet, not none
     NetPhy phy{};
 };
 
@@ -97,8 +100,9 @@ concept NetChip = requires(C chip, const C const_chip, const udrv_net_desired& d
     { chip.tx_provide(tx) } -> std::same_as<std::size_t>;
     // Packets the chip is done with. Returns how many it wrote to `completion`.
     { chip.tx_return(completion) } -> std::same_as<std::size_t>;
-    // Nothing moved, and the driver goes to sleep: what is under way has to interrupt.
-    {chip.arm()};
+    // Nothing moved, and the driver goes to sleep: what is under way has to interrupt. False:
+    // some of it is done already, and may not; look again.
+    { chip.arm() } -> std::same_as<bool>;
     { chip.link() } -> std::same_as<NetLink>;
     // Names are constant; read_stats adds up what the chip counted since the last call.
     { C::stat_names() } -> std::convertible_to<std::span<const std::string_view>>;

@@ -37,6 +37,7 @@ NetPort::NetPort(Device& device, const NetCapabilities& capabilities,
     layout.tx_max_segments = capabilities.tx_max_segments;
     layout.max_mtu = capabilities.max_mtu;
     layout.features = capabilities.features;
+    layout.flags = capabilities.tso_as_is ? UDRV_NET_ATTACH_TSO_AS_IS : 0;
     layout.max_csum_field = capabilities.max_csum_field;
     layout.max_tso_hdr_bytes = capabilities.max_tso_hdr_bytes;
     layout.max_tso_bytes = capabilities.max_tso_bytes;

@@ -179,7 +179,7 @@ class NetService : public ServiceLoop<NetService<C>> {
         return std::max(Milliseconds{1}, state_interval - (Loop::coarse_now() - state_time_));
     }
 
-    void before_sleep() { chip_.arm(); }
+    [[nodiscard]] bool before_sleep() { return chip_.arm(); }
 
     void entered(bool interrupted) {
         if (interrupted) {
@@ -217,9 +217,13 @@ class NetService : public ServiceLoop<NetService<C>> {
             link_ = link;
             this->news();
             ++counters_.link_changes;
-            this->reporter_.log(spdlog::level::info, "{}: link {}, {} Mb/s, {} duplex",
-                                name_.data(), link.up ? "up" : "down", link.speed_mbps,
-                                link.full_duplex ? "full" : "half");
+            if (link.up && link.speed_mbps == unknown_speed) {
+                this->reporter_.log(spdlog::level::info, "{}: link up", name_.data());
+            } else {
+                this->reporter_.log(spdlog::level::info, "{}: link {}, {} Mb/s, {} duplex",
+                                    name_.data(), link.up ? "up" : "down", link.speed_mbps,
+                                    link.full_duplex ? "full" : "half");
+            }
         }
     }
 

@@ -39,6 +39,7 @@ TEST(Abi, NetOffsets) {
     EXPECT_EQ(offsetof(udrv_net_tx, gso_size), 24U);
     EXPECT_EQ(offsetof(udrv_net_fill, id), 12U);
     EXPECT_EQ(offsetof(udrv_net_rx, flags), 8U);
+    EXPECT_EQ(offsetof(udrv_net_rx, csum_start), 16U);
     EXPECT_EQ(offsetof(udrv_net_desired, mac), 36U);
     EXPECT_EQ(offsetof(udrv_net_desired, name), 44U);
     EXPECT_EQ(offsetof(udrv_net_desired, multicast), 60U);
@@ -49,6 +50,7 @@ TEST(Abi, NetOffsets) {
     EXPECT_EQ(offsetof(udrv_net_published, stats), 200U);
     EXPECT_EQ(offsetof(udrv_net_published, registers), 712U);
     EXPECT_EQ(offsetof(udrv_net_attach, vector), 24U);
+    EXPECT_EQ(offsetof(udrv_net_attach, flags), 60U);
     EXPECT_EQ(offsetof(udrv_net_attach, desired), 64U);
     EXPECT_EQ(offsetof(udrv_net_attach, map_bytes), 72U);
     EXPECT_EQ(offsetof(udrv_net_attach, queues), 80U);

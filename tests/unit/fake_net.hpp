@@ -125,7 +125,7 @@ class FakeChip {
     [[nodiscard]] std::size_t rx_return(std::span<udrv_net_rx> rx) {
         std::size_t count = 0;
         while (count < rx.size() && !wire_.empty() && !buffers_.empty()) {
-            rx[count++] = {buffers_.front(), wire_.front(), UDRV_NET_RX_EOP, 0, 0};
+            rx[count++] = {buffers_.front(), wire_.front(), UDRV_NET_RX_EOP, 0, 0, 0, 0, 0};
             buffers_.pop_front();
             wire_.pop_front();
         }
@@ -152,7 +152,10 @@ class FakeChip {
         }
         return count;
     }
-    void arm() { ++arms; }
+    [[nodiscard]] bool arm() {
+        ++arms;
+        return !std::exchange(done_at_arm, false);
+    }
     [[nodiscard]] NetLink link() { return link_state; }
     [[nodiscard]] static std::span<const std::string_view> stat_names() {
         static constexpr std::array<std::string_view, 2> names{
@@ -168,6 +171,7 @@ class FakeChip {
     bool hold_tx = false;
     bool up = false;
     bool link_interrupt = false;
+    bool done_at_arm = false; ///< the next arm() finds something done
     NetLink link_state{true, true, 1000};
     int applies = 0;
     int interrupts = 0;

@@ -201,6 +201,23 @@ TEST(NetService, WhileUpItWakesForStatisticsAndTellsOfTheLink) {
     EXPECT_EQ(rig.service.counters().link_changes, 2U);
 }
 
+// A device that does not interrupt for what it did before it was asked to.
+TEST(NetService, DoesNotSleepIfSomethingWasDoneWhileItArmed) {
+    Rig rig;
+    rig.service.start();
+    rig.chip.done_at_arm = true;
+    int waits = 0;
+    rig.waiter.on_wait = [&](auto, bool) {
+        ++waits;
+        EXPECT_EQ(rig.chip.arms, 2);
+        WaitResult result;
+        result.stop = true;
+        return result;
+    };
+    rig.service.run();
+    EXPECT_EQ(waits, 1);
+}
+
 TEST(NetService, PublishesOnlyIfTheKernelSleeps) {
     for (const bool kernel_sleeps : {false, true}) {
         Rig rig;

@@ -87,7 +87,7 @@ class NetSession {
         if (!fill.waiting()) {
             return false;
         }
-        rx.push({fill.get(fill.index).id, bytes, flags, 0, 0});
+        rx.push({fill.get(fill.index).id, bytes, flags, 0, 0, 0, 0, 0});
         ++fill.index;
         return true;
     }

@@ -117,7 +117,7 @@ void entry_rows(const udrv::PciAddress& address) {
     const auto receives = [&](const std::string& name, const auto& change) {
         ends(address, name, buffer, [&](NetSession& s) {
             (void)wait_until(1000, [&] { return s.fill.waiting(); });
-            udrv_net_rx entry{s.fill.get(s.fill.index).id, 100, UDRV_NET_RX_EOP, 0, 0};
+            udrv_net_rx entry{s.fill.get(s.fill.index).id, 100, UDRV_NET_RX_EOP, 0, 0, 0, 0, 0};
             change(entry, s);
             s.rx.push(entry);
         });
@@ -165,10 +165,11 @@ void entry_rows(const udrv::PciAddress& address) {
     receives("receive: 4 GiB", [](udrv_net_rx& rx, NetSession&) { rx.len_bytes = ~0U; });
     receives("receive: another buffer", [](udrv_net_rx& rx, NetSession&) { rx.id++; });
     receives("receive: a buffer of long ago", [](udrv_net_rx& rx, NetSession&) { rx.id -= 256; });
-    receives("receive: unknown flags", [](udrv_net_rx& rx, NetSession&) { rx.flags |= 1U << 4; });
+    receives("receive: unknown flags",
+             [](udrv_net_rx& rx, NetSession&) { rx.flags |= UDRV_NET_RX_ALL + 1; });
     ends(address, "receive: the same buffer twice", buffer, [](NetSession& s) {
         s.receive(60);
-        s.rx.push({s.fill.get(s.fill.index - 1).id, 60, UDRV_NET_RX_EOP, 0, 0});
+        s.rx.push({s.fill.get(s.fill.index - 1).id, 60, UDRV_NET_RX_EOP, 0, 0, 0, 0, 0});
     });
 }
 
@@ -434,7 +435,8 @@ void attach_rows(const udrv::PciAddress& address) {
     refused("a driver's name without an end",
             [](auto& a) { std::memset(a.driver, 'x', sizeof(a.driver)); });
     refused("a broadcast address of its own", [](auto& a) { std::memset(a.mac, 0xff, 6); });
-    refused("a reserved field", [](auto& a) { a.reserved1 = 1; });
+    refused("a reserved field", [](auto& a) { a.reserved0 = 1; });
+    refused("an unknown flag", [](auto& a) { a.flags = UDRV_NET_ATTACH_ALL + 1; });
 }
 
 } // namespace
