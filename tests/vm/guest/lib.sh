@@ -9,6 +9,7 @@ drivers=$build/libexec/udrv # programs of drivers, and their PCI ids
 helpers=$build/tests/helpers
 bdf=0000:00:10.0      # driven by udrv, 10.0.0.1
 peer_bdf=0000:00:11.0 # the stock driver, in namespace `peer`, 10.0.0.2
+nic=e1000             # the driver of $bdf
 checks=0
 failures=0
 declare -A driver_pid
@@ -147,7 +148,7 @@ run_driver() {
     driver_pid[$2]=$!
     wait_for 40 grep -q ready "/tmp/driver-$2.out" || { tail -n 3 "/tmp/driver-$2.err"; return 1; }
 }
-start_driver() { run_driver e1000 "${1:-$bdf}" "${@:2}"; } # [BDF [OPTION]...]
+start_driver() { run_driver "$nic" "${1:-$bdf}" "${@:2}"; } # [BDF [OPTION]...]
 stop_driver() { # [BDF [SIGNAL]]: returns its exit status
     local pid=${driver_pid[${1:-$bdf}]}
     kill "-${2:-TERM}" "$pid"
@@ -193,8 +194,13 @@ up_udn0() {
 }
 # The device at peer_bdf, with the stock driver, becomes $peer_if in `peer`.
 setup_peer() {
-    modprobe e1000
-    peer_if=$(basename "/sys/bus/pci/devices/$peer_bdf/net/"*)
+    local modules=/sys/bus/pci/devices/$peer_bdf
+    modprobe "$(cat $modules/modalias)"
+    for modules in "$modules"/virtio*/modalias; do # virtio is a bus of its own
+        [ ! -e "$modules" ] || modprobe "$(cat "$modules")"
+    done
+    peer_if=$(ls -d /sys/bus/pci/devices/$peer_bdf/{net,virtio*/net}/* 2>/dev/null)
+    peer_if=${peer_if##*/}
     ip netns add peer
     ip link set "$peer_if" netns peer
     in_peer ip addr add 10.0.0.2/24 dev "$peer_if"
@@ -225,6 +231,12 @@ write_stats() { # [BDF]: has the driver write them now
 }
 # The chip agrees with what was last wanted of the interface.
 applied() { [ "$(cat "/sys/class/net/${1:-udn0}/udrv/applied")" = "$(cat "/sys/class/net/${1:-udn0}/udrv/wanted")" ]; }
+# percentile P FILE, of numbers, one a line
+percentile() { sort -n "$2" | awk -v p="$1" '{ v[NR] = $1 } END { i = int(NR * p / 100 + 0.999); print v[i < 1 ? 1 : i] }'; }
+outages() { # NAME FILE
+    printf 'outage %-10s %5d times: median %5d ms, p99 %5d ms, longest %5d ms\n' "$1" \
+        "$(wc -l <"$2")" "$(percentile 50 "$2")" "$(percentile 99 "$2")" "$(percentile 100 "$2")"
+}
 chip_stat() { ethtool -S udn0 | sed -n "s/^ *$1: //p"; }
 
 # send_file FILE FROM TO ADDRESS PORT: a copy by TCP, then the two sums. FROM and TO

@@ -31,12 +31,6 @@ now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
 running() { same "$(attr state "$1")" running; }
 restarts() { grep -c 'starting it again' "/tmp/driver-$1.err"; }
 said() { grep -c "$2" "/tmp/driver-$1.err"; } # BDF PATTERN
-# percentile P FILE, of numbers, one a line
-percentile() { sort -n "$2" | awk -v p="$1" '{ v[NR] = $1 } END { i = int(NR * p / 100 + 0.999); print v[i < 1 ? 1 : i] }'; }
-outages() { # NAME FILE
-    printf 'outage %-6s %5d times: median %5d ms, p99 %5d ms, longest %5d ms\n' "$1" \
-        "$(wc -l <"$2")" "$(percentile 50 "$2")" "$(percentile 99 "$2")" "$(percentile 100 "$2")"
-}
 
 load_all_modules recovery_window_s=$window_s
 for dev in $bdf $ahci $ide; do

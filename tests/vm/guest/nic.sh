@@ -1,0 +1,285 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# usage: nic.sh DRIVER [full|untrusted]
+# The battery that every network driver has to pass: an interface of DRIVER's against a
+# stock driver's on the same wire. `full`: everything; `untrusted`: the driver is, behind an
+# IOMMU. It knows no chip: what one has more is in a test of its own.
+. tests/vm/guest/lib.sh
+nic=$1
+mode=${2:-}
+kills=12
+deadline_ms=1000
+! debug_kernel || { kills=5; deadline_ms=5000; }
+
+counted() { cat "/sys/class/net/udn0/statistics/$1"; }
+offload() { ethtool -k udn0 | grep -q "^$1: on"; }
+running() { same "$(attr state)" running; }
+restarts() { grep -c 'starting it again' "/tmp/driver-$bdf.err"; }
+now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
+# Each side's stack looks at checksums itself where its device did not.
+wrong_sums() { # of TCP and UDP, here and there
+    { cat /proc/net/snmp; in_peer cat /proc/net/snmp; } |
+        awk '/^(Tcp|Udp):/ { for (i = 2; i <= NF; i++) if ($1 in row && row[$1, i] == "InCsumErrors") n += $i
+            for (i = 2; i <= NF; i++) row[$1, i] = $i
+            if ($1 in row) delete row[$1]; else row[$1] }
+            END { print n + 0 }'
+}
+send_both_ways() { # TITLE [ADDRESS HERE, ADDRESS THERE]
+    send_file /tmp/data here peer "${3:-10.0.0.2}" 5601
+    check_eq "$1: 6 MiB out" "$sums" equal
+    send_file /tmp/data peer here "${2:-10.0.0.1}" 5601
+    check_eq "$1: 6 MiB in" "$sums" equal
+}
+set_mtu() { # of both ends
+    ip link set udn0 mtu "$1" && in_peer ip link set "$peer_if" mtu "$1" &&
+        wait_for 10 in_peer grep -q 1 "/sys/class/net/$peer_if/carrier" && wait_reachable
+}
+
+load_modules
+case $mode in
+untrusted) bind_options=(--untrusted) ;;
+*) bind_options=(--unsafe-no-iommu) ;;
+esac
+require 'bind' "$udrv" bind "${bind_options[@]}" $bdf
+require 'the driver starts' start_driver
+require 'a peer' setup_peer
+require 'link up' up_udn0
+require 'first answer' wait_reachable
+mark_kernel_log
+dd if=/dev/urandom of=/tmp/data bs=1M count=6 status=none
+
+phase ping
+check_eq '1000 pings, packets lost' "$(lost -c 1000 -i 0.002 -W 5 10.0.0.2)" 0
+check_eq '1000 flooded pings, packets lost' "$(lost -c 1000 -f -W 5 10.0.0.2)" 0
+check_eq 'full-size packets lost' "$(lost -c 50 -i 0.01 -s 1472 -M do 10.0.0.2)" 0
+check 'one byte more does not fit' not ping -c 1 -W 1 -s 1473 -M do 10.0.0.2
+
+phase 'files, checked'
+packets=$(counted tx_packets)
+bytes=$(counted tx_bytes)
+send_both_ways 'as offered'
+if offload tcp-segmentation-offload; then
+    # Most packets of the file were longer than the wire's.
+    check_ge 'bytes of a packet out, with segmentation' \
+        $((($(counted tx_bytes) - bytes) / ($(counted tx_packets) - packets))) 1600
+fi
+check 'offloads off' ethtool -K udn0 tx off sg off tso off gso off rx off gro off
+send_both_ways 'offloads off'
+check 'offloads on' ethtool -K udn0 sg on tx on tso on gso on rx on gro on
+check_eq 'wrong checksums' "$(wrong_sums)" 0
+
+phase jumbo
+check 'MTU 9000' set_mtu 9000
+check_eq 'jumbo packets lost' "$(lost -c 50 -i 0.01 -s 8972 -M do 10.0.0.2)" 0
+check_eq 'short ones meanwhile' "$(lost -c 50 -i 0.01 10.0.0.2)" 0
+send_both_ways 'MTU 9000'
+check 'MTU 1500' set_mtu 1500
+mtu=$(ip -d link show udn0 | sed -n 's/.*maxmtu \([0-9]*\).*/\1/p')
+check 'its largest MTU' ip link set udn0 mtu "$mtu"
+check 'reachable with it' wait_reachable
+check 'a larger one is refused' not ip link set udn0 mtu $((mtu + 1))
+ip link set udn0 mtu 1500
+
+if [ "$mode" = full ]; then
+    phase VLAN
+    modprobe 8021q
+    ip link add link udn0 name udn0.5 type vlan id 5
+    ip addr add 10.5.0.1/24 dev udn0.5
+    ip link set udn0.5 up
+    in_peer ip link add link "$peer_if" name vlan5 type vlan id 5
+    in_peer ip addr add 10.5.0.2/24 dev vlan5
+    in_peer ip link set vlan5 up
+    check 'an answer on VLAN 5' wait_reachable 10.5.0.2
+    check_eq 'lost of 200 on VLAN 5, full size' "$(lost -c 200 -i 0.005 -s 1472 -M do 10.5.0.2)" 0
+    send_both_ways 'VLAN 5' 10.5.0.1 10.5.0.2
+    ip link del udn0.5
+
+    phase IPv6
+    ip -6 addr add 2001:db8:1::1/64 dev udn0 nodad
+    in_peer ip -6 addr add 2001:db8:1::2/64 dev "$peer_if" nodad
+    check 'an answer' wait_for 10 ping -6 -c 1 -W 1 2001:db8:1::2
+    send_both_ways 'IPv6' 2001:db8:1::1 2001:db8:1::2
+    check_eq 'wrong checksums' "$(wrong_sums)" 0
+
+    phase 'who is heard'
+    stranger=02:aa:bb:cc:dd:ee
+    strangers() { # TCPDUMP-OPTION...: how many of three frames for another are seen
+        tcpdump -n -e -l --immediate-mode -i udn0 "$@" ether proto 0x88b5 >/tmp/tcpdump \
+            2>/tmp/tcpdump.err &
+        wait_for 30 grep -q listening /tmp/tcpdump.err
+        check 'the filter is applied' wait_for 10 applied >&2
+        sleep 1.2 # a chip may take a moment after that
+        for _ in 1 2 3; do in_peer "$helpers/net_probe" frame "$peer_if" $stranger hello; done
+        # This one is for us: when it is seen, the others were, or will not be.
+        in_peer "$helpers/net_probe" frame "$peer_if" "$(cat /sys/class/net/udn0/address)" last
+        wait_for 10 grep -q "$(cat /sys/class/net/udn0/address)" /tmp/tcpdump || echo deaf
+        kill $!
+        wait $! 2>/dev/null
+        grep -c $stranger /tmp/tcpdump
+    }
+    check_eq 'frames for another, promiscuous' "$(strangers)" 3
+    check_eq 'frames for another, otherwise' "$(strangers -p)" 0
+    modprobe macvlan
+    ip link add link udn0 name mv0 type macvlan mode bridge
+    ip link set mv0 up
+    check 'a second address is applied' wait_for 10 applied
+    sleep 1.2
+    a=$(cat /sys/class/net/mv0/statistics/rx_packets)
+    in_peer "$helpers/net_probe" frame "$peer_if" "$(cat /sys/class/net/mv0/address)" hello
+    heard() { [ "$(cat /sys/class/net/mv0/statistics/rx_packets)" -gt "$a" ]; }
+    check 'frames for the second address' wait_for 10 heard
+    check_eq 'frames for another, beside it' "$(strangers -p)" 0
+    ip link del mv0
+    group=239.1.2.3
+    "$helpers/net_probe" join udn0 $group 7000 60 >/tmp/joined 2>&1 &
+    join=$!
+    for _ in $(seq 30); do
+        alive $join || break
+        in_peer "$helpers/net_probe" cast "$peer_if" $group 7000 'to the group'
+        sleep 0.3
+    done
+    wait $join
+    check_eq 'multicast after a join' "$(cat /tmp/joined)" 'to the group'
+    for mac in 52:54:00:aa:00:01 52:54:00:00:00:01; do
+        check "address $mac" ip link set udn0 address $mac
+        check "reachable with $mac" wait_reachable
+    done
+
+    phase 'cable out'
+    require "QEMU's monitor" open_monitor
+    link=$(monitor 'info network' | sed -n 's/^ *\\ *\([a-z0-9]*\):.*/\1/p' | head -n 1)
+    monitor "set_link $link off" >/dev/null
+    check 'carrier off' wait_for 5 no_carrier
+    monitor "set_link $link on" >/dev/null
+    check 'carrier on' wait_for 5 carrier
+    check 'reachable' wait_reachable
+fi
+
+phase 'changes under traffic'
+in_peer ping -q -i 0.002 -w 600 10.0.0.1 >/dev/null 2>&1 &
+pings=$!
+serve_iperf
+(while :; do timeout 20 iperf3 -c 10.0.0.2 -t 10 >/dev/null 2>&1; sleep 0.5; done) &
+load=$!
+applied=0
+for ((i = 0; i < 20; i++)); do
+    ip link set udn0 down && ip link set udn0 up && applied=$((applied + 1))
+    [ $((i % 10)) != 0 ] || { wait_for 5 carrier && wait_for 5 reachable; }
+done
+check_eq 'down and up, cycles' $applied 20
+check 'reachable after them' wait_reachable
+for mtu in 9000 576 3000 1500; do
+    check "MTU $mtu" ip link set udn0 mtu $mtu
+    check "reachable with MTU $mtu" wait_reachable
+done
+kill $load $pings
+pkill -P $load
+pkill -x iperf3
+wait $load $pings 2>/dev/null
+check_eq 'wrong checksums' "$(wrong_sums)" 0
+check_eq 'violations' "$(attr violations)" 0
+check_eq 'receive errors' "$(counted rx_errors)" 0
+check 'SIGTERM ends the driver with status 0' stop_driver
+check_eq 'bus mastering afterwards' "$(bus_master)" 0
+check_eq 'pinned bytes afterwards' "$(attr pinned_bytes)" 0
+check_quiet_kernel 'no kernel message'
+
+phase "kill -9 at random moments, $kills times"
+require 'it starts under a supervisor' start_driver $bdf --restart --deadline $deadline_ms --restart-limit 1000
+wait_reachable
+interface() { # what has to survive
+    cat /sys/class/net/udn0/{ifindex,mtu,address}
+    ip -4 -o addr show dev udn0
+    ethtool -k udn0
+}
+wanted=$(interface)
+rm -f /tmp/stop /tmp/kills /tmp/streams
+(
+    n=0 wrong=0
+    until [ -e /tmp/stop ]; do
+        send_file /tmp/data here peer 10.0.0.2 5601
+        [ "$sums" = equal ] || wrong=$((wrong + 1))
+        n=$((n + 1))
+    done
+    echo "$n $wrong" >/tmp/streams
+) &
+streams=$!
+in_peer ping -n -D -i 0.01 10.0.0.1 >/tmp/pings 2>/dev/null &
+pings=$!
+for ((i = 0; i < kills; )); do
+    wait_for 5 pgrep -x udrv-successor # who takes over is there, as it is but for storms of deaths
+    sleep "0.$((RANDOM % 5 + 3))"
+    pid=$(attr owner)
+    [ "$pid" != 0 ] || continue
+    echo "$EPOCHREALTIME" >>/tmp/kills
+    kill -KILL "$pid" 2>/dev/null && i=$((i + 1))
+done
+check 'it runs again' wait_for 20 running
+check 'reachable' wait_reachable
+touch /tmp/stop
+wait $streams
+kill $pings
+pkill -x ping
+wait $pings 2>/dev/null
+read -r n wrong </tmp/streams
+check_ge 'TCP streams meanwhile' "$n" 1
+check_eq 'of them wrong' "$wrong" 0
+check_ge 'started again' "$(restarts)" $kills
+check_eq 'violations' "$(attr violations)" 0
+check_eq 'interface: index, MTU, MAC, addresses, features' "$(interface)" "$wanted"
+# From each kill to the end of the longest pause in the answers that began until half a
+# second after it.
+sed -n 's/^\[\([0-9.]*\)\].*bytes from.*/\1/p' /tmp/pings >/tmp/answers
+awk 'NR == FNR { t[n++] = $1; next }
+    {
+        while (i < n && t[i] <= $1)
+            i++
+        end = longest = 0
+        for (j = i > 0 ? i : 1; j < n && t[j - 1] <= $1 + 0.5; j++)
+            if (t[j] - t[j - 1] > longest) {
+                longest = t[j] - t[j - 1]
+                end = t[j]
+            }
+        if (end > 0)
+            printf "%d\n", (end - $1) * 1000
+    }' /tmp/answers /tmp/kills >/tmp/outages
+check_ge 'outages seen' "$(wc -l </tmp/outages)" $((kills / 2))
+outages "$nic" /tmp/outages
+
+phase 'hangs: SIGSTOP and a busy loop'
+noticed=0
+for how in stop loop; do
+    check "$how: it runs" wait_for 20 running
+    sleep 1.2
+    pid=$(attr owner)
+    begun=$(now_ms)
+    if [ $how = stop ]; then kill -STOP "$pid"; else "$helpers/stall_process" "$pid"; fi
+    wait_for 30 not alive "$pid" && noticed=$((noticed + 1))
+    echo "$how: noticed after $(($(now_ms) - begun)) ms"
+    check "$how: ip and ethtool answer" timeout 20 sh -c 'ip link show udn0 && ethtool udn0' >/dev/null
+    check "$how: reachable" wait_reachable
+done
+check_eq 'hangs noticed' $noticed 2
+
+phase upgrade
+for _ in 1 2; do
+    check 'upgrade' timeout 70 "$udrv" upgrade $bdf
+    check 'reachable' wait_reachable
+done
+check_eq 'the interface is as it was' "$(interface)" "$wanted"
+check_eq 'violations' "$(attr violations)" 0
+check 'SIGTERM to the supervisor: status 0' stop_driver
+check_quiet_kernel 'kills, hangs, upgrades: no kernel message'
+
+phase 'unbind with a driver running'
+require 'start' start_driver
+check 'reachable' wait_reachable
+pid=${driver_pid[$bdf]}
+check 'unbind' timeout 30 "$udrv" unbind $bdf
+check 'the driver has ended' wait_for 5 not alive $pid
+check 'udn0 is gone' not test -e /sys/class/net/udn0
+check_eq 'no handler' "$(irq_actions)" 0
+check 'rmmod' rmmod udrv_net udrv
+new_kernel_messages | grep -E 'udrv|udn0' | grep -vE 'udn0:? (entered|left)|link becomes ready|no IOMMU' >/tmp/said
+check_eq 'complaints in the kernel log' "$(head -n 3 /tmp/said)" ''
+summary
