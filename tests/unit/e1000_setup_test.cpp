@@ -2,6 +2,7 @@
 //
 // e1000: reset, initialisation, what the administrator may change, interrupt
 // causes, link and statistics, against the model.
+#include <array>
 #include <gtest/gtest.h>
 
 #include "libudrv/error.hpp"
@@ -751,7 +752,7 @@ TEST(E1000ConfigSpace, PcixReadsAreOf2048BytesAtMost) {
     space.command() = 0x3f; // 4,096
     e1000::limit_memory_reads(space);
     EXPECT_EQ(space.command(), 0x3b); // and nothing else
-    for (const std::uint8_t smaller : {0x33, 0x37, 0x3b}) {
+    for (const auto smaller : std::to_array<std::uint8_t>({0x33, 0x37, 0x3b})) {
         space.command() = smaller;
         space.writes = 0;
         e1000::limit_memory_reads(space);
