@@ -74,7 +74,7 @@ for dev in $bdf $ahci $ide; do
     # The supervisor holds none of the device's, but what sysfs says of it.
     supervisor=${driver_pid[$dev]}
     check_eq "${name[$dev]}: files of the device that the supervisor holds" \
-        "$(find "/proc/$supervisor/fd" -type l -printf '%l\n' | grep -vE '/udrv/state$|^/tmp/udrv|udrv-heartbeat' | grep -c udrv)" 0
+        "$(find "/proc/$supervisor/fd" -type l -printf '%l\n' | grep -vE '/udrv/state$|^/tmp/installed/|udrv-heartbeat' | grep -c udrv)" 0
 done
 
 # ---- The loads, each until /tmp/stop is there ------------------------------------
