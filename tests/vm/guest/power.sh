@@ -195,7 +195,7 @@ start_kernel() {
     cp /run/udrv/init $made/init
     cp /run/udrv/settings $made/lab/
     echo 'exec bash tests/vm/guest/power.sh after-kexec' >$made/lab/command
-    { cat "$LAB_KERNEL/initrd" && cd $made && find . | cpio -o -H newc --quiet -R 0:0; } >/tmp/initrd
+    (cat "$LAB_KERNEL/initrd" && cd $made && find . | cpio -o -H newc --quiet -R 0:0) >/tmp/initrd
     "$helpers/kexec" "$LAB_KERNEL/vmlinux" /tmp/initrd "$(cat /proc/cmdline)"
 }
 stock_disk() { # sets $disk

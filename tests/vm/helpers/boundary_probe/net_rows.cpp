@@ -63,10 +63,13 @@ void survives(const udrv::PciAddress& address, const std::string& name,
     survives(address, name, net_shape(), outcome);
 }
 
-std::int64_t statistic(const NetSession& s, const std::string& name) {
+/// A difference of two is right also where a hostile driver's counters have brought it near 2^64.
+std::uint64_t statistic(const NetSession& s, const std::string& name) {
     std::ifstream file(fmt::format("/sys/class/net/{}/statistics/{}", s.layout.name, name));
-    std::int64_t value = -1;
-    file >> value;
+    std::uint64_t value = 0;
+    if (!(file >> value)) {
+        throw std::runtime_error(fmt::format("cannot read {} of {}", name, s.layout.name));
+    }
     return value;
 }
 
