@@ -23,7 +23,7 @@ for kind in ${1:-ahci ide nvme}; do
         guest 'errors, AHCI behind an IOMMU' 360 --smp 2 --iommu --device ich9-ahci,id=ahci,addr=0x18 \
             --qemu "$(broken ide-hd,bus=ahci.0)" -- disk_errors.sh ahci 0000:00:18.0 hd0
         ;;
-    ide) guest 'errors, IDE' 240 --smp 2 --qemu "$(broken ide-hd,bus=ide.1)" -- disk_errors.sh ide 0000:00:01.1 hd0 ;;
+    ide) guest 'errors, IDE' 360 --smp 2 --qemu "$(broken ide-hd,bus=ide.1)" -- disk_errors.sh ide 0000:00:01.1 hd0 ;;
     nvme)
         guest 'errors, NVMe behind an IOMMU' 420 --smp 2 --iommu --device nvme,id=nvme0,serial=udrv0,addr=0x1a \
             --qemu "$(broken nvme-ns,bus=nvme0)" -- disk_errors.sh nvme 0000:00:1a.0 hd0

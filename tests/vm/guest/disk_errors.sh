@@ -71,8 +71,7 @@ phase 'a command that does not end in time'
 # So few bytes a second that what comes after the first 4 KiB has to wait for longer than
 # the driver's time-out. To take a command back, QEMU stands still until then.
 case $driver in
-ahci) time_out=15 rate=220 ;;
-ide) time_out=5 rate=512 ;;
+ahci | ide) time_out=15 rate=220 ;;
 nvme) time_out=18 rate=160 ;; # 15 s by looks twice a second; QEMU's does not abort: 5 s later a reset
 esac
 slow() { monitor "block_set_io_throttle $device $1 0 0 0 0 0" >/dev/null; }
@@ -99,8 +98,12 @@ check 'the device goes on' verify $disk libaio 32 8M --direct=1 --offset=16M
 if [ "$driver" != ide ]; then
     # The disk can not reach memory then, and nothing tells the driver.
     phase 'bus mastering goes off and on under load'
-    queue --rw=randread --bs=4k --offset=16M --iodepth=8 --time_based --runtime=8 >/tmp/off.out &
+    reads() { awk '{ print $1 }' /sys/block/udb0/stat; }
+    before=$(reads)
+    hundred_more() { [ "$(reads)" -ge $((before + 100)) ]; }
+    queue --rw=randread --bs=4k --offset=16M --iodepth=8 --time_based --runtime=12 >/tmp/off.out &
     reader=$!
+    check 'reads flow' wait_for 10 hundred_more
     for _ in {1..12}; do
         setpci -s $bdf COMMAND=0:4
         sleep .2
