@@ -20,7 +20,8 @@ guest() {
         shift
     done
     shift
-    [ "${UDRV_KERNEL:-}" != debug ] || timeout=$((timeout * 6))
+    timeout=$((timeout * 2)) # TIMEOUT is for a machine that has the host alone
+    [ "${UDRV_KERNEL:-}" != debug ] || timeout=$((timeout * 3))
     echo "=== $title"
     scripts/vm --timeout "$timeout" --env UDRV_BUILD="$build" "${options[@]}" -- \
         bash "tests/vm/guest/$1" "${@:2}" || status=$?
