@@ -45,7 +45,8 @@ check 'its figures' figures
 check 'its tables' grep -q '^| user-level | 0.25 |' /tmp/out/summary.md
 check 'its plot' test -s /tmp/out/udp-echo-2cpu.svg
 check 'the kernel has its card at the end' test -d /sys/bus/pci/devices/$bdf/net
-# What bench/run stopped may take a moment to end.
-nothing_runs() { [ -z "$(pidof udrv udrv-e1000 udp_echo e1000_tap e1000_reflect)" ]; }
+# Kernel threads have no program: udrv.ko's workqueue has one of the name udrv.
+left() { for pid in $(pidof udrv udrv-e1000 udp_echo e1000_tap e1000_reflect); do readlink "/proc/$pid/exe"; done; }
+nothing_runs() { [ -z "$(left)" ]; }
 check 'nothing runs any more' wait_for 10 nothing_runs
 summary
