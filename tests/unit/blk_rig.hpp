@@ -16,7 +16,7 @@
 #include <gtest/gtest.h>
 
 #include "libudrv/blk/blk_chip.hpp"
-#include "tests/unit/fake_e1000.hpp" // FakeMemory
+#include "tests/unit/fake_memory.hpp"
 
 namespace udrv::test {
 
