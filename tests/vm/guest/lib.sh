@@ -231,6 +231,18 @@ write_stats() { # [BDF]: has the driver write them now
 }
 # The chip agrees with what was last wanted of the interface.
 applied() { [ "$(cat "/sys/class/net/${1:-udn0}/udrv/applied")" = "$(cat "/sys/class/net/${1:-udn0}/udrv/wanted")" ]; }
+# setup_vlan: VLAN 5 on both sides, 10.5.0.1 here and 10.5.0.2 at the peer
+setup_vlan() {
+    modprobe 8021q
+    ip link add link udn0 name udn0.5 type vlan id 5
+    ip addr add 10.5.0.1/24 dev udn0.5
+    ip link set udn0.5 up
+    in_peer ip link add link "$peer_if" name vlan5 type vlan id 5
+    in_peer ip addr add 10.5.0.2/24 dev vlan5
+    in_peer ip link set vlan5 up
+}
+
+now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
 # percentile P FILE, of numbers, one a line
 percentile() { sort -n "$2" | awk -v p="$1" '{ v[NR] = $1 } END { i = int(NR * p / 100 + 0.999); print v[i < 1 ? 1 : i] }'; }
 outages() { # NAME FILE

@@ -185,13 +185,7 @@ if [ -n "$full" ]; then
     check 'none: not promiscuous' wait_for 5 promiscuous 0
 
     phase VLAN
-    modprobe 8021q
-    ip link add link udn0 name udn0.5 type vlan id 5
-    ip addr add 10.5.0.1/24 dev udn0.5
-    ip link set udn0.5 up
-    in_peer ip link add link "$peer_if" name vlan5 type vlan id 5
-    in_peer ip addr add 10.5.0.2/24 dev vlan5
-    in_peer ip link set vlan5 up
+    setup_vlan
     check 'an answer on VLAN 5' wait_reachable 10.5.0.2
     check_eq 'lost of 200 on VLAN 5, full size' "$(lost -c 200 -i 0.005 -s 1472 -M do 10.5.0.2)" 0
     send_file /tmp/data here peer 10.5.0.2 5603

@@ -5,6 +5,7 @@
 # stock driver's on the same wire. `full`: everything; `untrusted`: the driver is, behind an
 # IOMMU. It knows no chip: what one has more is in a test of its own.
 . tests/vm/guest/lib.sh
+. tests/vm/guest/outage_lib.sh
 nic=$1
 mode=${2:-}
 kills=12
@@ -15,7 +16,6 @@ counted() { cat "/sys/class/net/udn0/statistics/$1"; }
 offload() { ethtool -k udn0 | grep -q "^$1: on"; }
 running() { same "$(attr state)" running; }
 restarts() { grep -c 'starting it again' "/tmp/driver-$bdf.err"; }
-now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
 # Each side's stack looks at checksums itself where its device did not.
 wrong_sums() { # of TCP and UDP, here and there
     { cat /proc/net/snmp; in_peer cat /proc/net/snmp; } |
@@ -89,13 +89,7 @@ ip link set udn0 mtu 1500
 
 if [ "$mode" = full ]; then
     phase VLAN
-    modprobe 8021q
-    ip link add link udn0 name udn0.5 type vlan id 5
-    ip addr add 10.5.0.1/24 dev udn0.5
-    ip link set udn0.5 up
-    in_peer ip link add link "$peer_if" name vlan5 type vlan id 5
-    in_peer ip addr add 10.5.0.2/24 dev vlan5
-    in_peer ip link set vlan5 up
+    setup_vlan
     check 'an answer on VLAN 5' wait_reachable 10.5.0.2
     check_eq 'lost of 200 on VLAN 5, full size' "$(lost -c 200 -i 0.005 -s 1472 -M do 10.5.0.2)" 0
     send_both_ways 'VLAN 5' 10.5.0.1 10.5.0.2
@@ -234,22 +228,7 @@ check_eq 'of them wrong' "$wrong" 0
 check_ge 'started again' "$(restarts)" $kills
 check_eq 'violations' "$(attr violations)" 0
 check_eq 'interface: index, MTU, MAC, addresses, features' "$(interface)" "$wanted"
-# From each kill to the end of the longest pause in the answers that began until half a
-# second after it.
-sed -n 's/^\[\([0-9.]*\)\].*bytes from.*/\1/p' /tmp/pings >/tmp/answers
-awk 'NR == FNR { t[n++] = $1; next }
-    {
-        while (i < n && t[i] <= $1)
-            i++
-        end = longest = 0
-        for (j = i > 0 ? i : 1; j < n && t[j - 1] <= $1 + 0.5; j++)
-            if (t[j] - t[j - 1] > longest) {
-                longest = t[j] - t[j - 1]
-                end = t[j]
-            }
-        if (end > 0)
-            printf "%d\n", (end - $1) * 1000
-    }' /tmp/answers /tmp/kills >/tmp/outages
+answer_outages /tmp/pings /tmp/kills >/tmp/outages
 check_ge 'outages seen' "$(wc -l </tmp/outages)" $((kills / 2))
 outages "$nic" /tmp/outages
 

@@ -1,20 +1,31 @@
 # SPDX-License-Identifier: MIT
 # shellcheck shell=bash
-# How long a disk or an interface was away. Source it behind disk_lib.sh.
-
-now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
-
-# percentile P FILE, of numbers, one a line
-percentile() { sort -n "$2" | awk -v p="$1" '{ v[NR] = $1 } END { i = int(NR * p / 100 + 0.999); print v[i < 1 ? 1 : i] }'; }
-outages() { # NAME FILE
-    printf 'outage %-6s %5d times: median %5d ms, p99 %5d ms, longest %5d ms\n' "$1" \
-        "$(wc -l <"$2")" "$(percentile 50 "$2")" "$(percentile 99 "$2")" "$(percentile 100 "$2")"
-}
+# How long a disk or an interface was away. Source it behind lib.sh; what is about disks,
+# behind disk_lib.sh.
 
 latencies() { # NAME DISK: small reads without a pause, until it is killed
     fio --name=l --filename="$2" --direct=1 --ioengine=psync --rw=randread --bs=4k --offset=64m \
         --size=32m --time_based --runtime=36000 --rate_iops=100 --write_lat_log="/tmp/lat-$1" \
         --log_unix_epoch=1 --output="/tmp/lat-$1.out" >/dev/null 2>&1
+}
+# answer_outages PINGS KILLS: of `ping -D`; from each kill to the end of the longest pause in
+# the answers that began until half a second after it (some are under way when the driver
+# dies), in ms.
+answer_outages() {
+    sed -n 's/^\[\([0-9.]*\)\].*bytes from.*/\1/p' "$1" |
+        awk 'NR == FNR { t[n++] = $1; next }
+            {
+                while (i < n && t[i] <= $1)
+                    i++
+                end = longest = 0
+                for (j = i > 0 ? i : 1; j < n && t[j - 1] <= $1 + 0.5; j++)
+                    if (t[j] - t[j - 1] > longest) {
+                        longest = t[j] - t[j - 1]
+                        end = t[j]
+                    }
+                if (end > 0)
+                    printf "%d\n", (end - $1) * 1000
+            }' - "$2"
 }
 # read_outages LATENCIES KILLS: of the reads that began until half a second after a kill
 # (some are under way when the driver dies), from the kill to the end of the longest, in ms.

@@ -5,6 +5,7 @@
 # circles and upgraded: e1000 under a checksummed TCP stream, AHCI and IDE under fio
 # with crc32c, all at the same time. Nothing is lost. Prints the outages.
 . tests/vm/guest/disk_lib.sh
+. tests/vm/guest/outage_lib.sh
 # A copy of the programs, which an upgrade can replace.
 installed=/tmp/installed
 mkdir -p $installed/bin $installed/libexec
@@ -27,7 +28,6 @@ options=(--restart --deadline $deadline_ms --restart-limit 1000)
 
 locked() { sed -n 's/^VmLck:[ \t]*//p' "/proc/$1/status"; } # PID
 children() { same "$(ps -o comm= --ppid "${driver_pid[$1]}" | sort | xargs)" "$2"; } # BDF NAMES
-now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
 running() { same "$(attr state "$1")" running; }
 restarts() { grep -c 'starting it again' "/tmp/driver-$1.err"; }
 said() { grep -c "$2" "/tmp/driver-$1.err"; } # BDF PATTERN
@@ -88,21 +88,6 @@ streams() { # one TCP stream after the other, each with its sum
     done
     echo "$n $wrong" >/tmp/streams
 }
-verified() { # NAME FILE: random writes, each read back soon after; the error count of fio
-    local status=0 n=0
-    until [ -e /tmp/stop ] || [ $status != 0 ]; do
-        fio --name=v --filename="$2" --direct=1 --ioengine=libaio --iodepth=16 --rw=randwrite \
-            --bsrange=4k-256k --blockalign=4k --size=40m --io_size=24m --verify=crc32c --verify_backlog=64 \
-            --verify_fatal=1 --randrepeat=0 --fsync=32 >"/tmp/fio-$1" 2>&1 || status=$?
-        n=$((n + 1))
-    done
-    echo "$n $status" >"/tmp/verified-$1"
-}
-latencies() { # NAME DISK: small reads without a pause; one latency in ms a line
-    fio --name=l --filename="$2" --direct=1 --ioengine=psync --rw=randread --bs=4k --offset=64m \
-        --size=32m --time_based --runtime=36000 --rate_iops=100 --write_lat_log="/tmp/lat-$1" \
-        --log_unix_epoch=1 --output=/tmp/lat-$1.out >/dev/null 2>&1
-}
 start_loads() {
     rm -f /tmp/stop
     streams & load_streams=$!
@@ -161,37 +146,9 @@ kill_phase() {
     done
     check_eq 'interface: index, MTU, MAC, addresses, multicast, routes, qdisc, features' "$(interface)" "$wanted"
     check_quiet_kernel 'kills: no kernel message'
-    # From each kill to the end of the longest pause in the answers that began until half a
-    # second after it (some are under way when the driver dies).
-    sed -n 's/^\[\([0-9.]*\)\].*bytes from.*/\1/p' /tmp/pings >/tmp/answers
-    awk 'NR == FNR { t[n++] = $1; next }
-        {
-            while (i < n && t[i] <= $1)
-                i++
-            end = longest = 0
-            for (j = i > 0 ? i : 1; j < n && t[j - 1] <= $1 + 0.5; j++)
-                if (t[j] - t[j - 1] > longest) {
-                    longest = t[j] - t[j - 1]
-                    end = t[j]
-                }
-            if (end > 0)
-                printf "%d\n", (end - $1) * 1000
-        }' /tmp/answers /tmp/kills-e1000 >/tmp/outage-e1000
-    # The same of reads, one at a time: of those that began until then, the longest.
+    answer_outages /tmp/pings /tmp/kills-e1000 >/tmp/outage-e1000
     for which in ahci ide; do
-        awk 'NR == FNR { split($0, field, ","); t[n] = field[1] / 1000; took[n++] = field[2] / 1e9; next }
-            {
-                while (i < n && t[i] <= $1)
-                    i++
-                end = longest = 0
-                for (j = i; j < n && t[j] - took[j] <= $1 + 0.5; j++)
-                    if (took[j] > longest) {
-                        longest = took[j]
-                        end = t[j]
-                    }
-                if (end > 0)
-                    printf "%d\n", (end - $1) * 1000
-            }' /tmp/lat-${which}_clat.1.log /tmp/kills-$which >/tmp/outage-$which
+        read_outages /tmp/lat-$which /tmp/kills-$which >/tmp/outage-$which
     done
     for which in e1000 ahci ide; do
         # Where starts take seconds, many a kill hits a driver that does not serve yet.

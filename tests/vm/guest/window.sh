@@ -8,7 +8,6 @@ window=5
 ! debug_kernel || window=60 # a start takes its time there
 disk=/dev/udb0
 
-now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
 read_one() { dd if=$disk of=/dev/null bs=4k count=1 skip=$RANDOM iflag=direct >/tmp/dd 2>&1; }
 die() { kill -9 "${driver_pid[$disk_bdf]}"; { wait "${driver_pid[$disk_bdf]}"; } 2>/dev/null; }
 
