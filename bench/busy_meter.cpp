@@ -30,6 +30,7 @@
 #include <sched.h>
 #include <time.h>
 
+#include "bench/idle_class.hpp"
 #include "libudrv/error.hpp"
 
 namespace {
@@ -100,12 +101,7 @@ public:
 
 private:
     static void soak(std::size_t cpu, const std::stop_token& stop) {
-        cpu_set_t set;
-        CPU_ZERO(&set);
-        CPU_SET(cpu, &set);
-        ::sched_setaffinity(0, sizeof(set), &set);
-        const sched_param none{};
-        ::sched_setscheduler(0, SCHED_IDLE, &none);
+        udrv::bench::run_idle_on(cpu);
         while (!stop.stop_requested()) {
             for (int n = 0; n < 10000; ++n) {
                 asm volatile("" : : : "memory");

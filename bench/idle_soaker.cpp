@@ -17,8 +17,9 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <sched.h>
 #include <unistd.h>
+
+#include "bench/idle_class.hpp"
 
 namespace {
 
@@ -28,12 +29,7 @@ struct alignas(128) Counter {
 
 /// One turn is some microseconds of arithmetic that no optimizer can leave out.
 void soak(unsigned cpu, Counter& counter, const std::atomic<bool>& stop) {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(cpu, &set);
-    ::sched_setaffinity(0, sizeof(set), &set);
-    const sched_param none{};
-    ::sched_setscheduler(0, SCHED_IDLE, &none);
+    udrv::bench::run_idle_on(cpu);
     std::uint64_t value = cpu + 1;
     while (!stop.load(std::memory_order_relaxed)) {
         for (int n = 0; n < 1000; ++n) {
