@@ -71,7 +71,7 @@ Counter parse(const std::string& text) {
 
 /// One thread a processor, of class SCHED_IDLE.
 class Soaker {
-public:
+  public:
     Soaker() {
         cpu_set_t allowed;
         CPU_ZERO(&allowed);
@@ -99,7 +99,7 @@ public:
     }
     [[nodiscard]] std::size_t processors() const { return threads_.size(); }
 
-private:
+  private:
     static void soak(std::size_t cpu, const std::stop_token& stop) {
         udrv::bench::run_idle_on(cpu);
         while (!stop.stop_requested()) {

@@ -22,7 +22,7 @@ constexpr std::uint32_t ipv4_checksum_offset = 10; // in the IP header
 constexpr std::uint32_t tcp_checksum_offset = 16;  // in the TCP header
 // Of a frame as it is handed over: with a VLAN tag perhaps, without the FCS.
 constexpr std::uint32_t tx_max_bytes = max_frame_bytes;
-constexpr std::uint32_t tail_bytes = 4;            // see write_tx_descriptors()
+constexpr std::uint32_t tail_bytes = 4; // see write_tx_descriptors()
 
 std::uint8_t load_status(std::uint8_t& status) {
     return std::atomic_ref<std::uint8_t>(status).load(std::memory_order_acquire);

@@ -32,14 +32,14 @@
 #include <ctime>
 #include <optional>
 
-#include "libudrv/rings/barrier.hpp"
-#include "libudrv/process/counters.hpp"
-#include "libudrv/process/heartbeat.hpp"
 #include "libudrv/loop/hold_off.hpp"
-#include "libudrv/rings/need_wakeup.hpp"
-#include "libudrv/process/reporter.hpp"
 #include "libudrv/loop/spin_budget.hpp"
 #include "libudrv/loop/waiter.hpp"
+#include "libudrv/process/counters.hpp"
+#include "libudrv/process/heartbeat.hpp"
+#include "libudrv/process/reporter.hpp"
+#include "libudrv/rings/barrier.hpp"
+#include "libudrv/rings/need_wakeup.hpp"
 
 namespace udrv {
 

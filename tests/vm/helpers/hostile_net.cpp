@@ -81,7 +81,8 @@ std::vector<Target> targets(NetSession& s, Theme theme) {
 /// A wrong entry in place of a right one.
 void lie(NetSession& s, Random& random) {
     if (random.one_in(2)) {
-        udrv_net_rx entry{s.fill.get(s.fill.index).id, random.below(2049), UDRV_NET_RX_EOP, 0, 0, 0, 0, 0};
+        udrv_net_rx entry{
+            s.fill.get(s.fill.index).id, random.below(2049), UDRV_NET_RX_EOP, 0, 0, 0, 0, 0};
         switch (random.below(4)) {
         case 0:
             entry.id = evil(random, entry.id);
