@@ -28,6 +28,20 @@ damaged() { # DEVICE MOUNT-OPTIONS: how many of the others are not as written
     (cd $mnt && sha256sum -c /tmp/sums 2>/dev/null) | grep -vc ': OK$'
     umount $mnt
 }
+# Meanwhile both drivers are killed, again and again, while files are written, deleted and
+# given back: a successor must not repeat a discard over what was written since.
+kill_drivers() {
+    local bdf pid
+    while [ ! -e /tmp/stop-kills ]; do
+        for bdf in $ahci $ide; do
+            sleep "$((RANDOM % 2 + 1)).$((RANDOM % 10))"
+            pid=$(attr owner $bdf)
+            [ "$pid" = 0 ] || kill -KILL "$pid" 2>/dev/null
+        done
+    done
+}
+serves() { [ "$(attr state "$1")" = running ]; }
+deaths() { grep -c 'starting it again' "/tmp/driver-$1.err"; }
 discarded() { awk '{ print $12, $13, $14 }' "/sys/block/${1##*/}/stat"; } # requests, merges, sectors
 
 # content TITLE DISK DEVICE MOUNT-OPTIONS: made by the caller
@@ -100,17 +114,27 @@ for module in xfs f2fs ext4 btrfs dm_thin_pool dm_crypt; do
 done
 require 'bind' "$udrv" bind --unsafe-no-iommu $ahci
 require 'bind' "$udrv" bind --unsafe-no-iommu $ide
-require 'AHCI' run_driver ahci $ahci
-require 'IDE' run_driver ide $ide
+supervised=(--restart --restart-limit 100000)
+require 'AHCI' run_driver ahci $ahci "${supervised[@]}"
+require 'IDE' run_driver ide $ide "${supervised[@]}"
 mark_kernel_log
 our_limits udb0 AHCI ahci $ahci
 our_limits udb2 IDE ata_piix $ide
 check_eq 'the geometry, as in-kernel' "$(hdparm -g /dev/udb0 | sed -n 's/.*geometry *= *\([0-9/]*\).*/\1/p')" \
     "$(cat /tmp/geometry-$ahci)"
+kill_drivers &
+killer=$!
 filesystems /dev/udb0
 filesystems /dev/udb2
 others /dev/udb0
 [ "$rounds" = 1 ] || others /dev/udb2
+touch /tmp/stop-kills
+wait $killer
+for bdf in $ahci $ide; do
+    check "$bdf: it runs again" wait_for 30 serves $bdf
+    check_ge "$bdf: killed meanwhile" "$(deaths $bdf)" 3
+    echo "$bdf: killed $(deaths $bdf) times"
+done
 udev_links $ahci
 check_eq 'no other kernel message in all of it' "$(new_kernel_messages |
     grep -vE ' udb[012]:| dm-[0-9]|(EXT4-fs|XFS|F2FS-fs|BTRFS|SGI XFS|device-mapper:|cryptd:|AVX|AES)|drop_caches' | head -n 3)" ''
