@@ -48,7 +48,12 @@ check "$kernel_driver: a disk" wait_for 20 kernel_disk $bdf 2
 speed_header
 speed $kernel_driver "$(kernel_disk $bdf 2)"
 speed $kernel_driver "$(kernel_disk $bdf 2)"
-[ "$driver" = nvme ] || "$helpers/disk_probe" ata "$(kernel_disk $bdf 2)" >/tmp/ata-stock
+# What smartctl says of an ATA disk, without the disk's name and the time of day.
+smart() { smartctl -d ata -a "$1" | grep -vE '^(Local Time is|smartctl )'; }
+if [ "$driver" != nvme ]; then
+    "$helpers/disk_probe" ata "$(kernel_disk $bdf 2)" >/tmp/ata-stock
+    smart "$(kernel_disk $bdf 2)" >/tmp/smart-stock
+fi
 
 require 'bind' "$udrv" bind --unsafe-no-iommu $bdf
 require 'start' start
@@ -78,6 +83,9 @@ if [ "$driver" != nvme ]; then # ATA
     check_eq 'and what the kernel'"'"'s driver says of it' "$(diff /tmp/ata-stock /tmp/ata)" ''
     check_ge 'lines of it' "$(wc -l </tmp/ata)" 10
     check 'hdparm -I' grep -q 'QEMU HARDDISK' <(hdparm -I $second)
+    smart $second >/tmp/smart
+    check 'smartctl: health' grep -q 'overall-health.*PASSED' /tmp/smart
+    check_eq 'smartctl: the same as of the kernel'"'"'s disk' "$(diff /tmp/smart-stock /tmp/smart)" ''
     check 'what could change the disk is refused' "$helpers/disk_probe" ata-refused $second
 fi
 
