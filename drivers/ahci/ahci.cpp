@@ -19,10 +19,10 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto hba_reset_timeout = 1000ms;     // AHCI 10.4.3
-constexpr auto handoff_timeout = 2000ms;       // AHCI 10.6.3, for a BIOS that is busy
-constexpr auto hba_retry_interval = 1000ms;    // looks at an HBA that does not end its reset
-constexpr auto set_up_interval = 500us;        // of looks at ports that come up
+constexpr auto hba_reset_timeout = 1000ms;  // AHCI 10.4.3
+constexpr auto handoff_timeout = 2000ms;    // AHCI 10.6.3, for a BIOS that is busy
+constexpr auto hba_retry_interval = 1000ms; // looks at an HBA that does not end its reset
+constexpr auto set_up_interval = 500us;     // of looks at ports that come up
 
 } // namespace
 
@@ -67,16 +67,6 @@ Ahci::Ahci(RegisterIo& abar, DmaAllocator& dma, const Config& config)
     auto ports = quiet_ports();
     set_up_ports(ports, dma);
     sort_ports(std::move(ports));
-    // AHCI 10.1.2: each port's PxIE before GHC.IE. What has been pending until now is
-    // of no interest.
-    for (auto& port : ports_) {
-        port->enable();
-    }
-    for (auto& port : empty_) {
-        port->enable();
-    }
-    reg::is.write(regs_, reg::is.read(regs_));
-    reg::ghc.write(regs_, ghc::ae | ghc::ie);
 }
 
 void Ahci::read_capabilities() {
@@ -171,6 +161,19 @@ void Ahci::add_note(std::uint32_t number, const std::string& text) {
 
 // ---- Data path --------------------------------------------------------------------
 
+/// AHCI 10.1.2: each port's PxIE before GHC.IE. What has been pending until now is of no
+/// interest.
+void Ahci::start(BlkCompletions& done) {
+    for (std::uint32_t disk = 0; disk < ports_.size(); disk++) {
+        ports_[disk]->start(disk, done);
+    }
+    for (auto& port : empty_) {
+        port->enable();
+    }
+    reg::is.write(regs_, reg::is.read(regs_));
+    reg::ghc.write(regs_, ghc::ae | ghc::ie);
+}
+
 bool Ahci::interrupt() {
     if (resetting_) {
         return false; // the HBA has GHC.IE at 0, and no other register may be touched
@@ -199,12 +202,10 @@ void Ahci::submit(std::uint32_t disk, std::span<const BlkSubmission> submissions
     ports_[disk]->submit(submissions);
 }
 
-std::size_t Ahci::reap(std::span<BlkCompletion> completions) {
-    std::size_t count = 0;
-    for (std::uint32_t disk = 0; disk < ports_.size(); disk++) {
-        count += ports_[disk]->reap(disk, completions.subspan(count));
+void Ahci::reap() {
+    for (auto& port : ports_) {
+        port->reap();
     }
-    return count;
 }
 
 BlkClock::time_point Ahci::tick(BlkClock::time_point now) {

@@ -52,9 +52,10 @@ class Ahci {
     Ahci(RegisterIo& abar, DmaAllocator& dma, const Config& config = {});
 
     [[nodiscard]] std::span<const udrv_blk_disk> disks() const { return disks_; }
+    void start(BlkCompletions& done);
     [[nodiscard]] bool interrupt();
     void submit(std::uint32_t disk, std::span<const BlkSubmission> submissions);
-    [[nodiscard]] std::size_t reap(std::span<BlkCompletion> completions);
+    void reap();
     [[nodiscard]] BlkClock::time_point tick(BlkClock::time_point now);
     void stop();
     [[nodiscard]] BlkTroubles troubles() const {

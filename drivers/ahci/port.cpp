@@ -238,7 +238,7 @@ void Port::issue() {
 // ---- Complete -------------------------------------------------------------------
 
 void Port::complete(std::uint32_t tag, std::uint32_t status) {
-    done_.push({0, tag, slots_[tag].generation, status});
+    done_->add(disk_index_, tag, slots_[tag].generation, status);
     slots_[tag].request = nullptr;
     fresh_ &= ~(1u << tag);
 }
@@ -322,18 +322,10 @@ void Port::harvest() {
     }
 }
 
-std::size_t Port::reap(std::uint32_t disk, std::span<BlkCompletion> completions) {
+void Port::reap() {
     if (attention_ || (outstanding_ != 0 && fis_arrived())) {
         harvest();
     }
-    std::size_t count = 0;
-    while (count < completions.size() && !done_.empty()) {
-        completions[count] = done_.front();
-        completions[count].disk = disk;
-        done_.pop();
-        count++;
-    }
-    return count;
 }
 
 } // namespace udrv::ahci

@@ -103,9 +103,15 @@ class Port {
 
     // ---- Data path: BlkChip of one disk.
 
+    /// It interrupts, and completes as `disk`.
+    void start(std::uint32_t disk, BlkCompletions& done) {
+        disk_index_ = disk;
+        done_ = &done;
+        enable();
+    }
     void interrupt();
     void submit(std::span<const BlkSubmission> submissions);
-    [[nodiscard]] std::size_t reap(std::uint32_t disk, std::span<BlkCompletion> completions);
+    void reap();
     [[nodiscard]] BlkClock::time_point tick(BlkClock::time_point now);
     /// The next tick() looks at commands that have taken long: their interrupt may be lost.
     [[nodiscard]] bool will_look(BlkClock::time_point now) const {
@@ -258,7 +264,8 @@ class Port {
     std::uint32_t fresh_ = 0;       ///< submitted since the last tick()
     bool exclusive_ = false;        ///< what is outstanding must stay alone
     Ring<std::uint8_t> waiting_;    ///< tags, in arrival order
-    Ring<BlkCompletion> done_;
+    std::uint32_t disk_index_ = 0;  ///< what its completions carry
+    BlkCompletions* done_ = nullptr;
     bool attention_ = false;   ///< an interrupt came since the last harvest
     std::uint32_t causes_ = 0; ///< PxIS bits not yet acted upon
 

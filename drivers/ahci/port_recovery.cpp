@@ -73,14 +73,14 @@ BlkClock::time_point Port::tick(BlkClock::time_point now) {
         if (state_ == State::running) {
             const auto next = watch(now);
             if (state_ == State::running) {
-                return done_.empty() ? next : now;
+                return next;
             }
         } else if (state_ == State::empty) {
             return BlkClock::time_point::max();
         } else if (state_ == State::lost) {
             look_for_disk(now);
             if (state_ == State::lost) {
-                return done_.empty() ? look_ : now;
+                return look_;
             }
         } else if (!step(now)) {
             return now + (lost_ ? lost_poll_interval : poll_interval);

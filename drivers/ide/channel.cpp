@@ -266,21 +266,12 @@ void Channel::finish(std::uint8_t bm_status, std::uint8_t status) {
 void Channel::complete(unsigned number, std::uint32_t status) {
     Unit& unit = units_[number];
     const BlkSubmission& submission = unit.queue.front().submission;
-    done_.push({unit.disk_index, submission.tag, submission.generation, status});
+    done_->add(unit.disk_index, submission.tag, submission.generation, status);
     unit.queue.pop();
     if (active_ == number) {
         active_ = nobody;
     }
     turn_ = number ^ 1;
-}
-
-std::size_t Channel::reap(std::span<BlkCompletion> completions) {
-    std::size_t count = 0;
-    while (count < completions.size() && !done_.empty()) {
-        completions[count++] = done_.front();
-        done_.pop();
-    }
-    return count;
 }
 
 // ---- Stop ------------------------------------------------------------------------

@@ -91,9 +91,9 @@ class Channel {
 
     // ---- Data path: see BlkChip.
 
+    void start(BlkCompletions& done) { done_ = &done; }
     [[nodiscard]] bool interrupt();
     void submit(unsigned drive, std::span<const BlkSubmission> submissions);
-    [[nodiscard]] std::size_t reap(std::span<BlkCompletion> completions);
     [[nodiscard]] BlkClock::time_point tick(BlkClock::time_point now);
     void stop();
 
@@ -198,7 +198,7 @@ class Channel {
     unsigned selected_ = nobody; ///< last selected, and not busy since
     Command command_;            ///< of active_
     std::uint8_t direction_ = 0; ///< last written to BMICOM, without SSBM
-    Ring<BlkCompletion, drives_a_channel * max_depth> done_;
+    BlkCompletions* done_ = nullptr;
 
     bool timed_ = false;            ///< deadline_ belongs to the command under way
     BlkClock::time_point deadline_; ///< of the command, or of a step of recovery

@@ -32,6 +32,12 @@ Ide::Ide(const std::array<ChannelPorts, nr_channels>& ports, DmaAllocator& dma,
     }
 }
 
+void Ide::start(BlkCompletions& done) {
+    for (Channel& channel : channels_) {
+        channel.start(done);
+    }
+}
+
 /// Both are always asked: what is left standing in an idle channel's BMIDESTA would
 /// still be there when its next command starts, where it has to be clear.
 bool Ide::interrupt() {
@@ -47,14 +53,6 @@ bool Ide::interrupt() {
 void Ide::submit(std::uint32_t disk, std::span<const BlkSubmission> submissions) {
     const Place place = places_[disk];
     channels_[place.channel].submit(place.drive, submissions);
-}
-
-std::size_t Ide::reap(std::span<BlkCompletion> completions) {
-    std::size_t count = 0;
-    for (Channel& channel : channels_) {
-        count += channel.reap(completions.subspan(count));
-    }
-    return count;
 }
 
 BlkClock::time_point Ide::tick(BlkClock::time_point now) {

@@ -43,9 +43,11 @@ class Ide {
         const Config& config = {});
 
     [[nodiscard]] std::span<const udrv_blk_disk> disks() const { return disks_; }
+    void start(BlkCompletions& done);
     [[nodiscard]] bool interrupt();
     void submit(std::uint32_t disk, std::span<const BlkSubmission> submissions);
-    [[nodiscard]] std::size_t reap(std::span<BlkCompletion> completions);
+    /// Nothing: only an interrupt or the clock tells that a request is done.
+    void reap() {}
     [[nodiscard]] BlkClock::time_point tick(BlkClock::time_point now);
     void stop();
     [[nodiscard]] BlkTroubles troubles() const {

@@ -159,7 +159,7 @@ void Nvme::issue() {
 
 void Nvme::complete(Ref ref, std::uint32_t status) {
     Request& place = request(ref);
-    done_.push({ref.disk, ref.tag, place.generation, status});
+    done_->add(ref.disk, ref.tag, place.generation, status);
     place.request = nullptr;
 }
 
@@ -228,20 +228,13 @@ void Nvme::harvest() {
     issue();
 }
 
-std::size_t Nvme::reap(std::span<BlkCompletion> completions) {
+void Nvme::reap() {
     if (state_ == State::running) {
         if (io_.completed()) {
             harvest();
         }
         harvest_admin();
     }
-    std::size_t count = 0;
-    while (count < completions.size() && !done_.empty()) {
-        completions[count] = done_.front();
-        done_.pop();
-        count++;
-    }
-    return count;
 }
 
 } // namespace udrv::nvme

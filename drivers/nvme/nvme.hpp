@@ -93,9 +93,10 @@ class Nvme {
     ~Nvme() = default;
 
     [[nodiscard]] std::span<const udrv_blk_disk> disks() const { return disks_; }
+    void start(BlkCompletions& done) { done_ = &done; }
     [[nodiscard]] bool interrupt();
     void submit(std::uint32_t disk, std::span<const BlkSubmission> submissions);
-    [[nodiscard]] std::size_t reap(std::span<BlkCompletion> completions);
+    void reap();
     [[nodiscard]] BlkClock::time_point tick(BlkClock::time_point now);
     void stop();
     [[nodiscard]] BlkTroubles troubles() const;
@@ -263,7 +264,7 @@ class Nvme {
     std::vector<std::uint16_t> free_; ///< slots
     std::uint32_t outstanding_ = 0;
     Ring<Ref> waiting_;
-    Ring<BlkCompletion> done_;
+    BlkCompletions* done_ = nullptr;
 
     // Set-up, and again after each reset.
     State state_ = State::disabling;

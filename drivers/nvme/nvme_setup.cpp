@@ -435,7 +435,6 @@ void Nvme::serve() {
         const std::size_t all = disks_.size() * tags_;
         requests_.resize(all);
         waiting_.allocate(all);
-        done_.allocate(all);
         nsids_.clear();
         for (const Namespace& ns : namespaces_) {
             nsids_.push_back(ns.nsid);

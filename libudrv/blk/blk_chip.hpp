@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <span>
 
+#include "libudrv/blk/blk_completions.hpp"
 #include <udrv/blk.h>
 
 namespace udrv {
@@ -40,14 +41,6 @@ struct BlkSubmission {
     return *reinterpret_cast<udrv_blk_ata*>(behind);
 }
 
-/// A request that the chip is done with.
-struct BlkCompletion {
-    std::uint32_t disk = 0; ///< index in disks()
-    std::uint32_t tag = 0;
-    std::uint32_t generation = 0;
-    std::uint32_t status = UDRV_BLK_OK; ///< UDRV_BLK_OK, UDRV_BLK_IOERR, ...
-};
-
 using BlkClock = std::chrono::steady_clock;
 
 /// What a person should hear of, all since the start.
@@ -63,22 +56,26 @@ struct BlkTroubles {
 };
 
 /// Order of the calls: construct (resets the controller, finds and identifies
-/// the disks; throws std::system_error if the controller does not answer), then
+/// the disks; throws std::system_error if the controller does not answer), start(), then
 /// the data path from one thread, stop() at the end. No function of the data path
 /// allocates, throws or blocks; waits for the hardware that take long (resets
-/// during error recovery) are steps of a state machine driven by tick(). Optional, looked
-/// at after tick(): `BlkTroubles troubles() const`, and `const char* failure() const`: not
+/// during error recovery) are steps of a state machine driven by tick(). Each of them may
+/// find that requests are done, and says so at once to the BlkCompletions of start(). Optional,
+/// looked at after tick(): `BlkTroubles troubles() const`, and `const char* failure() const`: not
 /// nullptr when the controller can not be served any longer. The driver ends then, with
 /// these words, and the kernel resets the device for the next one.
 template <typename C>
 concept BlkChip = requires(C chip, const C const_chip, std::uint32_t disk,
-                           std::span<const BlkSubmission> submissions,
-                           std::span<BlkCompletion> completions, BlkClock::time_point now) {
+                           std::span<const BlkSubmission> submissions, BlkCompletions& done,
+                           BlkClock::time_point now) {
     // reap() without interrupt() before it may find something.
     { C::completes_in_memory } -> std::convertible_to<bool>;
     // What was found; constant after construction, in the order of their units.
     // The out fields are zero. Empty: no disk.
     { const_chip.disks() } -> std::same_as<std::span<const udrv_blk_disk>>;
+    // From here on the chip may interrupt; requests that are done go to `done`, which outlives
+    // the chip's service.
+    {chip.start(done)};
     // Reads and clears the controller's interrupt cause. False: not its interrupt.
     { chip.interrupt() } -> std::same_as<bool>;
     // Requests to the chip, one doorbell write a call where the chip allows it.
@@ -86,8 +83,8 @@ concept BlkChip = requires(C chip, const C const_chip, std::uint32_t disk,
     // yet (a flush behind queued commands, the other drive of a channel) waits
     // inside.
     {chip.submit(disk, submissions)};
-    // Requests that are done, from all disks. Returns how many it wrote.
-    { chip.reap(completions) } -> std::same_as<std::size_t>;
+    // Looks which requests are done, of all disks.
+    {chip.reap()};
     // Time passes: command timeouts, steps of error recovery. Returns when it
     // wants to be called next; time_point::max() if nothing is under way.
     { chip.tick(now) } -> std::same_as<BlkClock::time_point>;

@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
-#include <udrv/blk.h>
 #include "libudrv/device/device.hpp"
 #include "libudrv/rings/need_wakeup.hpp"
 #include "libudrv/rings/ring.hpp"
+#include <udrv/blk.h>
 
 namespace udrv {
 
@@ -22,8 +22,9 @@ struct BlkQueue {
     RingProducer<udrv_blk_completion> completion;
     const std::byte* slots = nullptr;
     std::uint32_t slot_bytes = 0;
-    std::uint32_t depth = 0; ///< tags
-    std::string name;        ///< of the block device, as the kernel gave it at attach
+    std::uint32_t depth = 0;  ///< tags
+    std::uint32_t staged = 0; ///< completions stored and not committed (BlkCompletions)
+    std::string name;         ///< of the block device, as the kernel gave it at attach
 
     /// The request of a tag below `depth`.
     [[nodiscard]] const udrv_blk_request* slot(std::uint32_t tag) const {

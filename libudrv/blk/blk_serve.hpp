@@ -41,6 +41,7 @@ int serve_blk(DriverContext& context, C& chip, std::uint32_t nr_vectors = 1) {
                       context.options.stats_path);
     BlkService<C> service(chip, port, *waiter, reporter, usable_cpus());
     service.watched_by(context.heartbeat);
+    service.start();
 
     std::string disks;
     std::vector<std::string> files;

@@ -18,7 +18,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cassert>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
@@ -44,7 +43,11 @@ class BlkService : public ServiceLoop<BlkService<C>> {
     /// Nothing is owned; everything outlives the service. `cpus` is what the
     /// process may run on: with one, it never polls.
     BlkService(C& chip, BlkPort& port, Waiter& waiter, Reporter& reporter, unsigned cpus)
-        : Loop(waiter, reporter, cpus, port.sleep, port.kernel, true), chip_(chip), port_(port) {}
+        : Loop(waiter, reporter, cpus, port.sleep, port.kernel, true), chip_(chip), port_(port),
+          done_(port.queues) {}
+
+    /// From here on the chip may interrupt.
+    void start() { chip_.start(done_); }
 
     /// One bounded look at everything; true if anything moved. Returning what is
     /// done goes first: it makes the room that the rest needs.
@@ -61,33 +64,16 @@ class BlkService : public ServiceLoop<BlkService<C>> {
   private:
     friend Loop;
 
-    /// The chip -> completion rings.
+    /// The chip -> completion rings: what it finds now, and what submit() and tick() have
+    /// found since the last pass.
     std::uint32_t reap() {
-        const std::size_t count = chip_.reap(done_);
-        for (std::size_t n = 0; n < count;) {
-            n += complete(std::span(done_.data() + n, count - n));
-        }
+        chip_.reap();
+        const std::uint32_t count = done_.commit();
         if (count != 0) {
-            this->produced_awaited(static_cast<std::uint32_t>(count));
+            counters_.completions += count;
+            counters_.failures = done_.failures();
+            this->produced_awaited(count);
         }
-        return static_cast<std::uint32_t>(count);
-    }
-
-    /// The first of `done` and all that follow of the same disk, with one write of the
-    /// ring's index; returns how many. The ring has an entry for each tag: it is not
-    /// full.
-    std::size_t complete(std::span<const BlkCompletion> done) {
-        const std::uint32_t disk = done.front().disk;
-        std::size_t count = 0;
-        for (; count < done.size() && done[count].disk == disk; ++count) {
-            const BlkCompletion& one = done[count];
-            entries_[count] = {one.tag, one.generation, one.status, 0};
-            counters_.failures += one.status != UDRV_BLK_OK ? 1 : 0;
-        }
-        const std::uint32_t pushed = port_.queues[disk].completion.push(
-            std::span<const udrv_blk_completion>(entries_.data(), count));
-        assert(pushed == count);
-        counters_.completions += pushed;
         return count;
     }
 
@@ -200,8 +186,7 @@ class BlkService : public ServiceLoop<BlkService<C>> {
     C& chip_;
     BlkPort& port_;
     BlkTroubles seen_;
-    std::array<BlkCompletion, batch> done_{};
-    std::array<udrv_blk_completion, batch> entries_{};
+    BlkCompletions done_;
     std::array<BlkSubmission, batch> requests_{};
 };
 

@@ -125,6 +125,10 @@ class RingProducer : public detail::RingView<T> {
         return {this->at(producer_), this->in_one_piece(producer_, free)};
     }
 
+    /// The entry `n` places behind the last one committed, round the ring's end. The caller
+    /// made sure with room() that it is free; commit() hands it over.
+    [[nodiscard]] T& ahead(std::uint32_t n) { return *this->at(producer_ + n); }
+
     /// Hands the first `count` reserved entries to the consumer.
     void commit(std::uint32_t count) {
         assert(count <= this->depth() - (producer_ - consumer_));

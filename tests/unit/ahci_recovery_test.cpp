@@ -489,8 +489,8 @@ TEST_F(AhciRecovery, ADeviceThatIsGoneFailsEverything) {
     rig.submit({rig.make(0, 0, UDRV_BLK_READ, 0, 8), rig.make(0, 1, UDRV_BLK_FLUSH)});
     rig.chip.gone = true;
     EXPECT_TRUE(rig.driver->interrupt());
-    std::vector<BlkCompletion> done(4);
-    ASSERT_EQ(rig.driver->reap(done), 2u);
+    const auto done = rig.reap();
+    ASSERT_EQ(done.size(), 2u);
     EXPECT_EQ(done[0].status, std::uint32_t{UDRV_BLK_IOERR});
     rig.driver->stop(); // and that ends, too
 }
@@ -501,9 +501,8 @@ TEST_F(AhciRecovery, ALostInterruptIsMadeUpFor) {
     (void)rig.driver->tick(rig.now);
     rig.chip.run();
     rig.now += 300ms;
-    EXPECT_EQ(rig.driver->tick(rig.now), rig.now) << "there is something to reap";
-    std::vector<BlkCompletion> done(4);
-    EXPECT_EQ(rig.driver->reap(done), 1u);
+    (void)rig.driver->tick(rig.now);
+    EXPECT_EQ(rig.rings.take().size(), 1u);
     EXPECT_EQ(rig.driver->counters(0).device_errors, 0u);
 }
 

@@ -39,6 +39,7 @@ struct AhciRig : BlkRig<FakeAhci, ahci::Ahci, 2> {
         chip.clock = std::chrono::steady_clock::now;
         config.occupied = ahci::reset_hba(chip);
         driver = std::make_unique<ahci::Ahci>(chip, memory, config);
+        serve();
         chip.settle();
         chip.forget();
         chip.clock = [this] { return now; };

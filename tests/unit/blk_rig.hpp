@@ -16,6 +16,7 @@
 #include <gtest/gtest.h>
 
 #include "libudrv/blk/blk_chip.hpp"
+#include "tests/unit/blk_rings.hpp"
 #include "tests/unit/fake_memory.hpp"
 
 namespace udrv::test {
@@ -90,6 +91,9 @@ struct BlkRig {
         return {number, generation, &t.request()};
     }
 
+    /// The driver is there: its disks get their rings.
+    void serve() { driver->start(rings.connect(driver->disks().size())); }
+
     void submit(const std::vector<BlkSubmission>& many, std::uint32_t disk = 0) {
         driver->submit(disk, many);
     }
@@ -102,9 +106,12 @@ struct BlkRig {
         if (chip.interrupting()) {
             EXPECT_TRUE(driver->interrupt());
         }
-        std::vector<BlkCompletion> done(64);
-        done.resize(driver->reap(done));
-        return done;
+        return reap();
+    }
+    /// What is done without an interrupt.
+    std::vector<BlkCompletion> reap() {
+        driver->reap();
+        return rings.take();
     }
 
     /// Lets the chip work and time pass until `count` requests are done, or a virtual
@@ -150,6 +157,7 @@ struct BlkRig {
 
     FakeMemory memory{FakeMemory::high};
     Fake chip{memory};
+    BlkRings rings;
     std::unique_ptr<Chip> driver;
     std::map<std::pair<std::uint32_t, std::uint32_t>, std::unique_ptr<Tag>> tags;
     std::uint32_t generation = 0;

@@ -22,7 +22,9 @@ struct Rig {
                  std::uint32_t ring_depth = 32)
         : kernel(nr_disks, depth, ring_depth), chip(nr_disks), port(kernel.port()),
           reporter({"fake", "0000:00:18.0", port.names()}, ""),
-          service(chip, port, waiter, reporter, cpus) {}
+          service(chip, port, waiter, reporter, cpus) {
+        service.start();
+    }
 
     FakeBlkKernel kernel;
     FakeBlkChip chip;
@@ -258,6 +260,7 @@ TEST(BlkService, DoesNotPollForWhatOnlyAnInterruptTells) {
         test::ScriptedWaiter waiter;
         Reporter reporter({"fake", "0000:00:18.0", port.names()}, "");
         BlkService<decltype(chip)> service(chip, port, waiter, reporter, 2);
+        service.start();
         chip.hold = true; // it never ends
         EXPECT_TRUE(kernel.submit(0, 3, 1, 0));
         waiter.on_wait = [](auto, bool) {
@@ -295,6 +298,24 @@ TEST(BlkService, SleepsNoLongerThanTheChipSays) {
     EXPECT_EQ(waits, 3);
 }
 
+// Recovery completes requests in tick(): they are looked after before the loop sleeps.
+TEST(BlkService, WhatATickCompletesIsPublishedBeforeTheSleep) {
+    Rig rig;
+    rig.chip.hold = true;
+    rig.chip.completes_in_tick = true;
+    rig.chip.release_at_tick = 1;
+    ASSERT_TRUE(rig.kernel.submit(0, 1, 1));
+    rig.waiter.on_wait = [&](auto, bool publish) {
+        EXPECT_TRUE(publish || rig.waiter.publishes == 1);
+        EXPECT_EQ(rig.kernel.disks[0].completion.available(), 1U);
+        WaitResult result;
+        result.stop = true;
+        return result;
+    };
+    rig.service.run();
+    EXPECT_EQ(rig.service.counters().completions, 1U);
+}
+
 TEST(BlkService, ADeadlineThatHasPassedOnlyLooks) {
     Rig rig;
     rig.chip.next_tick = -5ms;
@@ -317,6 +338,7 @@ void both_sides_in_threads(unsigned cpus) {
     test::SemaphoreWaiter waiter;
     Reporter reporter({"fake", "0000:00:18.0", "udb0 udb1"}, "");
     BlkService<FakeBlkChip> service(chip, port, waiter, reporter, cpus);
+    service.start();
     std::thread driver([&] { service.run(); });
 
     const WakeFlag driver_sleeps(&kernel.need_wakeup->driver);

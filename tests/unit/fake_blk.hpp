@@ -109,6 +109,7 @@ class FakeBlkChip {
     explicit FakeBlkChip(std::uint32_t nr_disks = 1) : disks_(nr_disks) {}
 
     [[nodiscard]] std::span<const udrv_blk_disk> disks() const { return disks_; }
+    void start(BlkCompletions& completions) { completions_ = &completions; }
     [[nodiscard]] bool interrupt() {
         ++interrupts;
         return true;
@@ -120,18 +121,19 @@ class FakeBlkChip {
                 {disk, one.tag, one.generation, static_cast<std::uint32_t>(one.request->sector)});
         }
     }
-    [[nodiscard]] std::size_t reap(std::span<BlkCompletion> completions) {
-        std::size_t count = 0;
-        for (; !hold && count < completions.size() && !done_.empty(); ++count) {
-            completions[count] = done_.front();
-            done_.pop_front();
+    void reap() {
+        for (; !hold && !done_.empty(); done_.pop_front()) {
+            const Done& one = done_.front();
+            completions_->add(one.disk, one.tag, one.generation, one.status);
         }
-        return count;
     }
     [[nodiscard]] BlkClock::time_point tick(BlkClock::time_point now) {
         ++ticks;
         if (release_at_tick == ticks) {
             hold = false;
+        }
+        if (completes_in_tick) {
+            reap();
         }
         return next_tick == BlkClock::duration::max() ? BlkClock::time_point::max()
                                                       : now + next_tick;
@@ -142,6 +144,7 @@ class FakeBlkChip {
     const char* broken = nullptr;
     bool hold = false;
     int release_at_tick = -1; ///< then hold ends
+    bool completes_in_tick = false;
     BlkClock::duration next_tick = BlkClock::duration::max();
     int interrupts = 0;
     int ticks = 0;
@@ -149,8 +152,15 @@ class FakeBlkChip {
     std::vector<std::size_t> batches; ///< sizes
 
   private:
+    struct Done {
+        std::uint32_t disk = 0;
+        std::uint32_t tag = 0;
+        std::uint32_t generation = 0;
+        std::uint32_t status = 0;
+    };
     std::vector<udrv_blk_disk> disks_;
-    std::deque<BlkCompletion> done_;
+    std::deque<Done> done_;
+    BlkCompletions* completions_ = nullptr;
 };
 
 } // namespace udrv::test

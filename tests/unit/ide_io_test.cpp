@@ -138,15 +138,16 @@ TEST_F(IdeIo, BatchInOneCall) {
     EXPECT_EQ(tags(0, rig.take()), (std::vector<std::uint32_t>{0, 1, 2, 3}));
 }
 
-TEST_F(IdeIo, ReapTakesAsManyAsThereIsRoomFor) {
+TEST_F(IdeIo, EachDiskCompletesInItsOwnRing) {
     read(0, 0, 0);
     read(1, 0, 0);
     read(2, 0, 0);
     rig.serve();
-    std::array<BlkCompletion, 2> two{};
-    EXPECT_EQ(rig.chip->reap(two), 2u);
-    EXPECT_EQ(rig.chip->reap(two), 1u);
-    EXPECT_EQ(rig.chip->reap(two), 0u);
+    const auto done = rig.take();
+    for (std::uint32_t disk = 0; disk < 3; disk++) {
+        EXPECT_EQ(tags(disk, done), std::vector<std::uint32_t>{0});
+    }
+    EXPECT_EQ(rig.take().size(), 0u);
 }
 
 // ---- Interrupts ------------------------------------------------------------------

@@ -17,6 +17,7 @@
 #include <gtest/gtest.h>
 
 #include "drivers/ide/ide.hpp"
+#include "tests/unit/blk_rings.hpp"
 #include "tests/unit/fake_ide.hpp"
 
 namespace udrv::test {
@@ -45,12 +46,14 @@ struct IdeRig {
     FakeIdeChannel& secondary = channels[1];
     FakeIdeDrive& master = channels[0].drives[0];
     FakeIdeDrive& slave = channels[0].drives[1];
+    BlkRings rings;
     std::optional<ide::Ide> chip;
     BlkClock::time_point now{std::chrono::hours{1}};
 
     /// Makes the driver; the models then forget what they saw until here.
     void start() {
         chip.emplace(ports(), memory, config);
+        chip->start(rings.connect(chip->disks().size()));
         for (FakeIdeChannel& channel : channels) {
             channel.writes.clear();
             channel.resets = 0;
@@ -155,9 +158,8 @@ struct IdeRig {
     }
 
     std::vector<BlkCompletion> take() {
-        std::vector<BlkCompletion> done(64);
-        done.resize(chip->reap(done));
-        return done;
+        chip->reap();
+        return rings.take();
     }
     /// The only completion there is.
     BlkCompletion take_one() {

@@ -27,6 +27,7 @@ struct NvmeRig : BlkRig<FakeNvme, nvme::Nvme, 4096> {
     nvme::Nvme& start() {
         nvme::disable(chip);
         driver = std::make_unique<nvme::Nvme>(chip, memory, config);
+        serve();
         chip.settle();
         (void)take();
         chip.forget();

@@ -7,17 +7,14 @@
 //   poison   a request that touches SECTOR kills it, as soon as it comes
 //   late     behind a write that touches SECTOR it switches bus mastering off, and
 //            looks whether the chip ends the write in its memory all the same
-#include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstdlib>
 #include <string_view>
-#include <utility>
 
 #include <fmt/format.h>
 
-#include "libudrv/blk/blk_serve.hpp"
 #include "drivers/ahci/ahci.hpp"
+#include "libudrv/blk/blk_serve.hpp"
 #include "libudrv/error.hpp"
 #include "libudrv/process/memory_lock.hpp"
 
@@ -35,6 +32,10 @@ class Twisted {
         : device_(device), chip_(chip), what_(what), sector_(sector) {}
 
     [[nodiscard]] std::span<const udrv_blk_disk> disks() const { return chip_.disks(); }
+    void start(udrv::BlkCompletions& done) {
+        done_ = &done;
+        chip_.start(done);
+    }
     [[nodiscard]] bool interrupt() { return chip_.interrupt(); }
     void submit(std::uint32_t disk, std::span<const udrv::BlkSubmission> submissions) {
         for (const udrv::BlkSubmission& submission : submissions) {
@@ -46,20 +47,13 @@ class Twisted {
             wait_without_bus_mastering();
         }
     }
-    [[nodiscard]] std::size_t reap(std::span<udrv::BlkCompletion> completions) {
-        if (nr_reaped_ != 0) {
-            std::copy_n(reaped_.begin(), nr_reaped_, completions.begin());
-            return std::exchange(nr_reaped_, 0);
-        }
-        return chip_.reap(completions);
-    }
+    void reap() { chip_.reap(); }
     [[nodiscard]] udrv::BlkClock::time_point tick(udrv::BlkClock::time_point now) {
         return chip_.tick(now);
     }
     void stop() { chip_.stop(); }
 
   private:
-    /// What it ends is for the next reap().
     void wait_without_bus_mastering() {
         device_.bus_master(false);
         const auto begun = udrv::BlkClock::now();
@@ -68,12 +62,13 @@ class Twisted {
                                                                          begun)
                 .count();
         };
-        while (nr_reaped_ == 0 && ms() < 20'000) {
+        const std::uint64_t before = done_->added();
+        while (done_->added() == before && ms() < 20'000) {
             ::usleep(1000);
-            nr_reaped_ = chip_.reap(reaped_);
+            chip_.reap();
         }
         device_.bus_master(true);
-        fmt::print("{} ended in {} ms without bus mastering\n", nr_reaped_, ms());
+        fmt::print("{} ended in {} ms without bus mastering\n", done_->added() - before, ms());
         std::fflush(stdout);
     }
 
@@ -105,8 +100,7 @@ class Twisted {
     std::string_view what_;
     std::uint64_t sector_;
     bool late_ = false;
-    std::array<udrv::BlkCompletion, 64> reaped_{};
-    std::size_t nr_reaped_ = 0;
+    udrv::BlkCompletions* done_ = nullptr;
 };
 
 } // namespace
