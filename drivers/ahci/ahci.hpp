@@ -34,6 +34,11 @@ inline constexpr udrv_stop_write end_of_transfers[] = {
     {abar_number, reg::ghc.offset, sizeof(std::uint32_t), ghc::ae | ghc::hr, ghc::hr, 0},
 };
 
+/// For Device::mask_intx_by(): an HBA without the INTx-disable bit is masked by GHC.IE
+/// (AHCI 3.1.2).
+inline constexpr udrv_intx_mask intx_mask{abar_number,     reg::ghc.offset,   ghc::ae,
+                                          reg::ghc.offset, ghc::ae | ghc::ie, 0};
+
 /// Stops whatever a predecessor left under way: takes the HBA from the BIOS and
 /// resets it (AHCI 10.6.3, 10.4.3). Bus mastering may be switched on only after that,
 /// and has to be on before an Ahci is made, which reads from the disks by DMA. Returns

@@ -25,6 +25,7 @@
 #include "driver_ids.hpp" // made of edu.ids
 #include "libudrv/device/dma_mapping.hpp"
 #include "libudrv/error.hpp"
+#include "libudrv/process/bring_up.hpp"
 #include "libudrv/process/driver.hpp"
 #include "libudrv/process/sandbox.hpp"
 
@@ -155,21 +156,47 @@ bool check_pinned(Device& device, const IrqFile& irq, RegisterIo& regs) {
     }
 }
 
+/// What bring_up() asks for, in the order in which it asks (libudrv/process/bring_up.hpp).
+class Board {
+  public:
+    explicit Board(Device& device) : device_(device), regs_(device.map_bar(0)) {}
+
+    /// Bus mastering is off until this is done.
+    void quiet() {
+        const std::uint32_t version = reg::identification.read(regs_);
+        reg::liveness.write(regs_, 0x12345678);
+        alive_ = (version & 0xffff) == 0x00ed && reg::liveness.read(regs_) == ~0x12345678u;
+        fmt::print("edu: version {}.{}, {}\n", version >> 24, version >> 16 & 0xff,
+                   alive_ ? "alive" : "NOT an edu device");
+        wait_until_quiet(regs_);
+    }
+
+    [[nodiscard]] static ChipNeeds needs() {
+        return {.dma_bits = address_bits, .interrupts = {UDRV_IRQ_MSI, UDRV_IRQ_INTX}};
+    }
+
+    /// Bus mastering is on: it can reach what it is given.
+    BarMapping& make(const ChipInterrupts& interrupts) {
+        block_ = device_.allocate(4096);
+        fmt::print("edu: {} is interrupt {}\n", interrupts.mode == UDRV_IRQ_MSI ? "MSI" : "INTx",
+                   interrupts.lines.at(0));
+        return regs_;
+    }
+
+    [[nodiscard]] bool alive() const { return alive_; }
+    [[nodiscard]] const DmaBlock& block() const { return block_; }
+
+  private:
+    Device& device_;
+    BarMapping regs_;
+    DmaBlock block_;
+    bool alive_ = false;
+};
+
 int run(DriverContext& context) {
     Device& device = context.device; // ours alone until this process ends, however it ends
-    BarMapping regs = device.map_bar(0);
-    const std::uint32_t version = reg::identification.read(regs);
-    reg::liveness.write(regs, 0x12345678);
-    bool good = (version & 0xffff) == 0x00ed && reg::liveness.read(regs) == ~0x12345678u;
-    fmt::print("edu: version {}.{}, {}\n", version >> 24, version >> 16 & 0xff,
-               good ? "alive" : "NOT an edu device");
-
-    device.dma_bits(address_bits); // before any memory is taken
-    const DmaBlock block = device.allocate(4096);
-    wait_until_quiet(regs);
-    device.bus_master(true); // from here on it can reach what it was given
-    const bool msi = device.info().nr_msi != 0;
-    const auto lines = device.irq_setup(msi ? UDRV_IRQ_MSI : UDRV_IRQ_INTX, 1);
+    Board board(device);
+    BarMapping& regs = bring_up(device, board);
     const IrqFile irq = device.open_irq(0);
     // All is open and mapped, and the work needs no privilege. Files can not be had from here
     // on; a little memory can, for the device, too. (Other drivers leave this to serve_net()
@@ -177,8 +204,9 @@ int run(DriverContext& context) {
     if (context.options.sandbox) {
         enter_sandbox();
     }
-    fmt::print("edu: {} is interrupt {}\n", msi ? "MSI" : "INTx", lines.at(0));
     std::fflush(stdout); // whoever waits for a driver knows now that it is there
+    const DmaBlock& block = board.block();
+    bool good = board.alive();
     good &= check_factorial(irq, regs);
     good &= check_dma({block.vaddr, block.len_bytes}, block.dma_addr, "coherent memory", irq, regs);
     good &= check_pinned(device, irq, regs);

@@ -72,6 +72,11 @@ struct ChannelCounters {
 /// DEVICE or COMMAND was written (ATA, host protocols).
 void settle_400ns();
 
+/// Ends what a predecessor left under way: the bus master forgets its transfer (PIIX4 5.2.1,
+/// SSBM), and the drives interrupt no more. Then bus mastering may be switched on; a drive's
+/// command ends with the reset in attach().
+void quiet_channel(const ChannelPorts& ports);
+
 class Channel {
   public:
     Channel(const ChannelPorts& ports, unsigned number, const Config& config);

@@ -80,9 +80,13 @@ std::uint8_t Channel::wait_not_busy(std::chrono::milliseconds timeout) {
 
 // ---- Init ------------------------------------------------------------------------
 
+void quiet_channel(const ChannelPorts& ports) {
+    bus_master::bmicom.write(ports.bus_master, 0);
+    control_block::device_control.write(ports.control_block, device_control::nien);
+}
+
 void Channel::attach(DmaAllocator& dma, std::vector<std::string>& notes) {
-    bus_master::bmicom.write(ports_.bus_master, 0);
-    control(device_control::nien);
+    quiet_channel(ports_);
     reset();
     // Both signatures before any command: a command's parameters are written to the
     // registers of both drives.

@@ -4,12 +4,14 @@
 //
 // The registers are I/O ports, reached by IN and OUT (libudrv/device/port_io.hpp): the right to
 // them is taken here, on the data thread, while there still are privileges.
+#include <array>
 #include <cerrno>
 #include <cstdint>
+#include <iterator>
+#include <optional>
 #include <string>
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include "driver_ids.hpp" // made of ide.ids
 #include "drivers/ide/ide.hpp"
@@ -17,6 +19,7 @@
 #include "libudrv/device/config_space.hpp"
 #include "libudrv/device/port_io.hpp"
 #include "libudrv/error.hpp"
+#include "libudrv/process/bring_up.hpp"
 #include "libudrv/process/driver.hpp"
 #include "libudrv/process/memory_lock.hpp"
 
@@ -70,30 +73,44 @@ std::uint16_t bus_master_port(const Device& device) {
     return static_cast<std::uint16_t>(bar.start);
 }
 
-int run(DriverContext& context) {
-    Device& device = context.device;
-    const std::uint16_t first = bus_master_port(device);
-    const auto lines = device.irq_setup(UDRV_IRQ_INTX, nr_channels);
-    if (lines.size() != nr_channels) {
-        throw_error(EIO, "ide: set up interrupts",
-                    fmt::format("the kernel gave {} instead of IRQ 14 and 15", lines.size()));
+class Board {
+  public:
+    explicit Board(Device& device) : Board(device, bus_master_port(device)) {}
+
+    void quiet() {
+        quiet_channel(primary_.ports(timing_));
+        quiet_channel(secondary_.ports(timing_));
     }
-    Windows primary(legacy_ports[0], first);
-    Windows secondary(legacy_ports[1], static_cast<std::uint16_t>(first + bus_master::stride));
-    device.dma_bits(32); // a descriptor has 32 bits of address
-    device.stop_by(end_of_transfers);
-    ConfigSpace timing(device);
-    Config config;
-    config.controller =
-        device.info().device == device_piix4 ? Controller::piix4 : Controller::piix3;
-    // Resets both channels, so that bus mastering is safe.
-    Ide chip({primary.ports(timing), secondary.ports(timing)}, device, config);
-    device.bus_master(true);
-    for (const std::string& note : chip.notes()) {
-        spdlog::warn("{}: {}", device.address().str(), note);
+
+    [[nodiscard]] static ChipNeeds needs() {
+        return {.dma_bits = 32, // a descriptor has 32 bits of address
+                .stop_writes = {std::begin(end_of_transfers), std::end(end_of_transfers)},
+                .interrupts = {UDRV_IRQ_INTX}, // IRQ 14 and 15
+                .nr_vectors = nr_channels,
+                .least_vectors = nr_channels};
     }
-    return serve_blk(context, chip, nr_channels);
-}
+
+    Ide& make(const ChipInterrupts& /*interrupts*/) {
+        Config config;
+        config.controller =
+            device_.info().device == device_piix4 ? Controller::piix4 : Controller::piix3;
+        const std::array<ChannelPorts, nr_channels> ports{primary_.ports(timing_),
+                                                          secondary_.ports(timing_)};
+        return chip_.emplace(ports, device_, config);
+    }
+
+  private:
+    Board(Device& device, std::uint16_t first)
+        : device_(device), primary_(legacy_ports[0], first),
+          secondary_(legacy_ports[1], static_cast<std::uint16_t>(first + bus_master::stride)),
+          timing_(device) {}
+
+    Device& device_;
+    Windows primary_;
+    Windows secondary_;
+    ConfigSpace timing_;
+    std::optional<Ide> chip_;
+};
 
 } // namespace
 } // namespace udrv::ide
@@ -102,7 +119,7 @@ int main(int argc, char** argv) {
     return udrv::driver_main({.name = "ide",
                               .description = "PIIX3 and PIIX4 bus-master IDE",
                               .ids = udrv::driver_ids,
-                              .run = udrv::ide::run,
+                              .run = udrv::run_blk<udrv::ide::Board>,
                               .prepare = udrv::lock_memory,
                               .version = udrv::driver_version},
                              argc, argv);

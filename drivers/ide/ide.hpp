@@ -37,8 +37,8 @@ class Ide {
   public:
     static constexpr bool completes_in_memory = false;
     /// Resets both channels, finds and identifies the drives. `dma` has to give memory
-    /// below 4 GiB. Throws Error, also if there is no disk at all. Bus mastering can be
-    /// switched on after this: identification does not use it.
+    /// below 4 GiB. After quiet_channel() of both. Throws Error, also if there is no disk at
+    /// all.
     Ide(const std::array<ChannelPorts, nr_channels>& ports, DmaAllocator& dma,
         const Config& config = {});
 

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
 // udrv-nvme: from a bound device to served disks.
-#include <string>
-
-#include <spdlog/spdlog.h>
+#include <iterator>
+#include <optional>
 
 #include "driver_ids.hpp" // made of nvme.ids
 #include "drivers/nvme/nvme.hpp"
 #include "libudrv/blk/blk_serve.hpp"
-#include "libudrv/error.hpp"
+#include "libudrv/process/bring_up.hpp"
 #include "libudrv/process/driver.hpp"
 #include "libudrv/process/memory_lock.hpp"
 
@@ -16,37 +15,27 @@ namespace udrv::nvme {
 
 namespace {
 
-/// Messages are never shared, and need no read of the device to tell whose they were. All
-/// queues use vector 0.
-void set_up_interrupt(Device& device) {
-    for (const std::uint32_t mode : {std::uint32_t{UDRV_IRQ_MSIX}, std::uint32_t{UDRV_IRQ_MSI}}) {
-        const udrv_info& info = device.info();
-        if ((mode == UDRV_IRQ_MSIX ? info.nr_msix : info.nr_msi) == 0) {
-            continue;
-        }
-        try {
-            device.irq_setup(mode, 1);
-            return;
-        } catch (const Error& error) {
-            spdlog::debug("{}", error.what());
-        }
-    }
-}
+class Board {
+  public:
+    explicit Board(Device& device) : device_(device), registers_(device.map_bar(bar_number)) {}
 
-int run(DriverContext& context) {
-    Device& device = context.device;
-    auto registers = device.map_bar(bar_number);
-    disable(registers); // and bus mastering is safe
-    device.dma_bits(64);
-    device.stop_by(end_of_transfers);
-    set_up_interrupt(device);
-    device.bus_master(true);
-    Nvme chip(registers, device);
-    for (const std::string& note : chip.notes()) {
-        spdlog::warn("{}: {}", device.address().str(), note);
+    void quiet() { disable(registers_); }
+
+    [[nodiscard]] static ChipNeeds needs() {
+        // Messages are never shared, and need no read of the device to tell whose they were.
+        // All queues use vector 0.
+        return {.dma_bits = 64,
+                .stop_writes = {std::begin(end_of_transfers), std::end(end_of_transfers)},
+                .interrupts = {UDRV_IRQ_MSIX, UDRV_IRQ_MSI, UDRV_IRQ_INTX}};
     }
-    return serve_blk(context, chip);
-}
+
+    Nvme& make(const ChipInterrupts& /*interrupts*/) { return chip_.emplace(registers_, device_); }
+
+  private:
+    Device& device_;
+    BarMapping registers_;
+    std::optional<Nvme> chip_;
+};
 
 } // namespace
 } // namespace udrv::nvme
@@ -55,7 +44,7 @@ int main(int argc, char** argv) {
     return udrv::driver_main({.name = "nvme",
                               .description = "NVM Express 1.x controllers",
                               .ids = udrv::driver_ids,
-                              .run = udrv::nvme::run,
+                              .run = udrv::run_blk<udrv::nvme::Board>,
                               .prepare = udrv::lock_memory,
                               .version = udrv::driver_version},
                              argc, argv);

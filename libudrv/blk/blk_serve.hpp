@@ -12,10 +12,11 @@
 #include <unistd.h>
 
 #include "libudrv/blk/blk_service.hpp"
-#include "libudrv/process/driver.hpp"
 #include "libudrv/error.hpp"
+#include "libudrv/loop/serving.hpp"
+#include "libudrv/process/bring_up.hpp"
+#include "libudrv/process/driver.hpp"
 #include "libudrv/process/ready_line.hpp"
-#include "libudrv/process/sandbox.hpp"
 
 namespace udrv {
 
@@ -32,16 +33,8 @@ int serve_blk(DriverContext& context, C& chip, std::uint32_t nr_vectors = 1) {
                     "have Driver::prepare call lock_memory()");
     }
     BlkPort port(device, chip.disks(), 0);
-    std::vector<IrqFile> irqs;
-    for (std::uint32_t vector = 0; vector < nr_vectors; ++vector) {
-        irqs.push_back(device.open_irq(vector));
-    }
-    const auto waiter = make_waiter(context.options.wait, irqs); // takes the signals
-    Reporter reporter({std::string(context.driver.name), device.address().str(), port.names()},
-                      context.options.stats_path);
-    BlkService<C> service(chip, port, *waiter, reporter, usable_cpus());
-    service.watched_by(context.heartbeat);
-    service.start();
+    Serving serving(context, port.names(), nr_vectors, nr_vectors);
+    BlkService<C> service(chip, port, serving.waiter(), serving.reporter(), usable_cpus());
 
     std::string disks;
     std::vector<std::string> files;
@@ -51,23 +44,23 @@ int serve_blk(DriverContext& context, C& chip, std::uint32_t nr_vectors = 1) {
                              disk.nr_sectors / 2048);
         files.push_back("/sys/class/block/" + port.queues[n].name);
     }
+    // The kernel makes the block devices only while they are served: a thread looks for them.
     std::optional<ReadyLine> ready;
     const auto start_threads = [&] {
-        reporter.start();
         ready.emplace(std::move(files),
                       fmt::format("{}: {} at {} ready, {}pid {}", port.names(), context.driver.name,
                                   device.address().str(), disks, ::getpid()));
     };
-    if (context.options.sandbox) {
-        enter_sandbox(start_threads, reporter.stats_file());
-    } else {
-        start_threads();
-    }
-    service.run();
-    if (!context.options.stats_path.empty()) {
-        reporter.snapshot(service.counters());
-    }
-    return 0;
+    return serving.run(service, start_threads, [] {});
+}
+
+/// Driver::run of a driver of disks.
+template <Board B>
+int run_blk(DriverContext& context) {
+    B board(context.device);
+    ChipInterrupts interrupts;
+    auto& chip = bring_up(context.device, board, &interrupts);
+    return serve_blk(context, chip, interrupts.nr_vectors);
 }
 
 } // namespace udrv

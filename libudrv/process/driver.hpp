@@ -1,25 +1,21 @@
 // SPDX-License-Identifier: MIT
 //
 // What a driver's program is made of. A driver is a program of its own, udrv-CHIP, which
-// `udrv run CHIP BDF` finds, checks and supervises. Its main is (drivers/e1000/driver.cpp):
+// `udrv run CHIP BDF` finds, checks and supervises. Its main is (drivers/nvme/driver.cpp):
 //
 //     #include "driver_ids.hpp" // made of e1000.ids by udrv_add_driver()
 //
-//     int run(udrv::DriverContext& context) {
-//         auto registers = context.device.map_bar(0);
-//         E1000 chip(registers, context.device);
-//         context.device.bus_master(true);
-//         return serve_net(context, chip);            // libudrv/net/net_serve.hpp
-//     }
+//     class Board { ... };   // from a PCI function to its chip: libudrv/process/bring_up.hpp
 //
 //     int main(int argc, char** argv) {
-//         return udrv::driver_main({.name = "e1000", .description = "Intel 82540EM",
-//                                   .ids = driver_ids, .run = run}, argc, argv);
+//         return udrv::driver_main({.name = "nvme", .description = "NVM Express 1.x controllers",
+//                                   .ids = driver_ids, .run = udrv::run_blk<Board>,
+//                                   .prepare = udrv::lock_memory}, argc, argv);
 //     }
 //
-// beside e1000.ids, its PCI ids (libudrv/device/pci_ids.hpp), and in CMake
+// beside nvme.ids, its PCI ids (libudrv/device/pci_ids.hpp), and in CMake
 //
-//     udrv_add_driver(e1000 driver.cpp e1000.cpp)
+//     udrv_add_driver(nvme driver.cpp nvme.cpp ...)
 #pragma once
 
 #include <string>

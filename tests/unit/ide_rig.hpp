@@ -52,6 +52,9 @@ struct IdeRig {
 
     /// Makes the driver; the models then forget what they saw until here.
     void start() {
+        for (const ide::ChannelPorts& one : ports()) {
+            ide::quiet_channel(one);
+        }
         chip.emplace(ports(), memory, config);
         chip->start(rings.connect(chip->disks().size()));
         for (FakeIdeChannel& channel : channels) {

@@ -13,7 +13,7 @@
 
 #include <fmt/format.h>
 
-#include "drivers/ahci/ahci.hpp"
+#include "drivers/ahci/board.hpp"
 #include "libudrv/blk/blk_serve.hpp"
 #include "libudrv/error.hpp"
 #include "libudrv/process/memory_lock.hpp"
@@ -114,12 +114,8 @@ int main(int argc, char** argv) {
     try {
         udrv::lock_memory();
         udrv::Device device(udrv::PciAddress::parse(argv[1]));
-        auto registers = device.map_bar(udrv::ahci::abar_number);
-        (void)udrv::ahci::reset_hba(registers);
-        device.dma_bits(udrv::ahci::dma_bits(registers));
-        device.stop_by(udrv::ahci::end_of_transfers);
-        device.bus_master(true);
-        udrv::ahci::Ahci chip(registers, device);
+        udrv::ahci::Board board(device);
+        udrv::ahci::Ahci& chip = udrv::bring_up(device, board);
         Twisted twisted(device, chip, what, std::strtoull(argv[3], nullptr, 0));
         const udrv::Driver driver{"twisted", "", {}, nullptr, udrv::lock_memory};
         udrv::RunOptions options;
