@@ -35,6 +35,8 @@ struct AhciSetup : testing::Test {
 
 TEST_F(AhciSetup, OrderOfTheSteps) {
     construct();
+    EXPECT_EQ(rig.chip.at(0, Fake::PIE), 0u) << "it does not interrupt before start()";
+    rig.serve();
     const auto port = [](std::uint32_t offset) { return Fake::place(0, offset); };
     // 10.4.3: AHCI mode, then HR; 10.1.2: port idle, addresses, FRE, PxSERR, ST,
     // PxIE, and GHC.IE last of all.

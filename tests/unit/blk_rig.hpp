@@ -128,7 +128,7 @@ struct BlkRig {
                           tag(completion.disk, completion.tag).request().generation);
             }
             const auto next = driver->tick(now);
-            now = std::clamp(next, now + 1ms, now + 1s);
+            now = std::clamp(next, now + 1ms, now + (rings.pending() ? 1ms : 1s));
         }
         EXPECT_EQ(result.size(), count) << "requests are lost";
         return result;

@@ -32,6 +32,7 @@ class BlkRings {
         queues_.assign(nr_disks, BlkQueue{});
         memory_.clear();
         consumers_.clear();
+        taken_ = 0;
         for (BlkQueue& queue : queues_) {
             auto& ring = memory_.emplace_back(std::make_unique<Ring>(depth, index));
             queue.completion = ring->producer();
@@ -52,8 +53,12 @@ class BlkRings {
             }
         }
         EXPECT_EQ(all.size(), count);
+        taken_ += count;
         return all;
     }
+
+    /// Something is done that was not taken.
+    [[nodiscard]] bool pending() const { return completions_->added() != taken_; }
 
     [[nodiscard]] RingConsumer<udrv_blk_completion>& consumer(std::uint32_t disk) {
         return consumers_[disk];
@@ -66,6 +71,7 @@ class BlkRings {
     std::vector<BlkQueue> queues_;
     std::vector<RingConsumer<udrv_blk_completion>> consumers_;
     std::optional<BlkCompletions> completions_;
+    std::uint64_t taken_ = 0;
 };
 
 } // namespace udrv::test

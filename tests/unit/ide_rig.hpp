@@ -55,8 +55,7 @@ struct IdeRig {
         for (const ide::ChannelPorts& one : ports()) {
             ide::quiet_channel(one);
         }
-        chip.emplace(ports(), memory, config);
-        chip->start(rings.connect(chip->disks().size()));
+        construct();
         for (FakeIdeChannel& channel : channels) {
             channel.writes.clear();
             channel.resets = 0;
@@ -65,6 +64,11 @@ struct IdeRig {
                 drive.modes.clear();
             }
         }
+    }
+
+    void construct() {
+        chip.emplace(ports(), memory, config);
+        chip->start(rings.connect(chip->disks().size()));
     }
 
     std::array<ide::ChannelPorts, 2> ports() {

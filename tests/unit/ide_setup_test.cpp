@@ -31,7 +31,7 @@ std::string error_of(IdeRig& rig, int code) {
 TEST(IdeSetup, StopsTheBusMasterAndResetsWithInterruptsOff) {
     IdeRig rig;
     rig.master.make_disk(1 * gib);
-    rig.chip.emplace(rig.ports(), rig.memory, rig.config);
+    rig.construct();
     const auto& writes = rig.primary.writes;
     ASSERT_GE(writes.size(), 5u);
     EXPECT_EQ(writes[0], (Write{'b', 0, 0x00}));
@@ -209,7 +209,7 @@ TEST(IdeMode, IsTheFastestThatBothKnowAtBothEndsOfEachDrive) {
     rig.secondary.drives[0].words[53] = 0x0002; // word 88 is not valid: multiword DMA 2
     rig.secondary.drives[1].words[53] = 0x0002; // likewise,
     rig.secondary.drives[1].words[63] = 0x0003; // and up to 1
-    rig.chip.emplace(rig.ports(), rig.memory, rig.config);
+    rig.construct();
     const std::array<std::uint8_t, 4> wanted{0x42, 0x40, 0x22, 0x21};
     for (unsigned unit = 0; unit < 4; unit++) {
         const auto& drive = rig.channels[unit / 2].drives[unit % 2];
@@ -230,7 +230,7 @@ TEST(IdeMode, Piix3HasNoUltraDma) {
     rig.master.make_disk(1 * gib);
     rig.slave.make_disk(1 * gib);
     rig.slave.words[63] = 0x0001;
-    rig.chip.emplace(rig.ports(), rig.memory, rig.config);
+    rig.construct();
     EXPECT_EQ(rig.master.mode, 0x22);
     EXPECT_EQ(rig.slave.mode, 0x20);
     EXPECT_EQ(rig.piix.mode_of(0, 0), 0x22);
@@ -241,7 +241,7 @@ TEST(IdeMode, ARefusedOneIsFollowedByTheNextSlower) {
     IdeRig rig;
     rig.master.make_disk(1 * gib);
     rig.master.refused_modes = {0x42, 0x41, 0x40};
-    rig.chip.emplace(rig.ports(), rig.memory, rig.config);
+    rig.construct();
     EXPECT_EQ(rig.master.modes, (std::vector<std::uint8_t>{0x42, 0x41, 0x40, 0x22}));
     EXPECT_EQ(rig.piix.mode_of(0, 0), 0x22);
     rig.submit(0, rig.request(0, 0, UDRV_BLK_READ, 0, 8, rig.pages(8)));
@@ -276,7 +276,7 @@ TEST(IdeSetup, DriveThatPoweredUpInStandbyIsSpunUp) {
     IdeRig rig;
     rig.master.make_disk(3 * gib);
     rig.master.standby = true;
-    rig.chip.emplace(rig.ports(), rig.memory, rig.config);
+    rig.construct();
     ASSERT_EQ(rig.chip->disks().size(), 1u);
     EXPECT_EQ(rig.chip->disks()[0].nr_sectors, 3 * gib);
     EXPECT_EQ(rig.master.opcodes, (std::vector<std::uint8_t>{0xec, 0xef, 0xec, 0xef}));
