@@ -201,6 +201,7 @@ static void udrv_remove(struct pci_dev *pdev)
 	mutex_unlock(&udev->lock);
 	misc_deregister(&udev->misc);
 	udrv_device_end_session(udev);
+	udrv_device_pay_reset(udev);
 	udrv_devices_remove(udev);
 
 	if (udev->port) {

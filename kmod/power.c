@@ -91,7 +91,7 @@ void udrv_shutdown(struct pci_dev *pdev)
 /* ---- Resets and errors ---------------------------------------------------- */
 
 /* The end of a session resets the function, too: that is none of our business here. */
-static bool udrv_own_reset(struct udrv_device *udev)
+static bool udrv_is_own_reset(struct udrv_device *udev)
 {
 	return READ_ONCE(udev->resetter) == current;
 }
@@ -100,7 +100,7 @@ static void udrv_reset_prepare(struct pci_dev *pdev)
 {
 	struct udrv_device *udev = pci_get_drvdata(pdev);
 
-	if (!udrv_own_reset(udev))
+	if (!udrv_is_own_reset(udev))
 		udrv_device_close(udev);
 }
 
@@ -108,7 +108,7 @@ static void udrv_reset_done(struct pci_dev *pdev)
 {
 	struct udrv_device *udev = pci_get_drvdata(pdev);
 
-	if (!udrv_own_reset(udev))
+	if (!udrv_is_own_reset(udev))
 		udrv_device_reopen(udev);
 }
 

@@ -61,10 +61,15 @@ static u64 udrv_stop_load(const struct udrv_stop *stop)
 	}
 }
 
-/* Write what stops the chip, and wait until the bits of the mask read 0. */
-static void udrv_stop_chip(struct udrv_session *s)
+/*
+ * Write what stops the chip, and wait until the bits of the mask read 0. True if there
+ * was something to read back, and all of it did.
+ */
+static bool udrv_stop_chip(struct udrv_session *s)
 {
 	const struct udrv_stop *stop;
+	bool confirmed = false;
+	bool refused = false;
 	u64 value;
 	int ret;
 
@@ -73,9 +78,14 @@ static void udrv_stop_chip(struct udrv_session *s)
 		/* It may want to be left alone at first. */
 		ret = read_poll_timeout(udrv_stop_load, value, !(value & stop->write.mask),
 					100, USEC_PER_SEC, true, stop);
-		if (ret)
+		if (ret) {
 			pci_warn(s->udev->pdev, "the chip did not stop when it was told to\n");
+			refused = true;
+		}
+		if (stop->write.mask)
+			confirmed = true;
 	}
+	return confirmed && !refused;
 }
 
 /*
@@ -101,14 +111,57 @@ static int udrv_reset(struct udrv_device *udev)
 	return -EAGAIN;
 }
 
+/* Reset the function from within udrv: our own handlers need not end a session for it. */
+static int udrv_own_reset(struct udrv_device *udev)
+{
+	int ret;
+
+	WRITE_ONCE(udev->resetter, current);
+	ret = udrv_reset(udev);
+	WRITE_ONCE(udev->resetter, NULL);
+	if (!ret)
+		udev->reset_owed = false;
+	pci_clear_master(udev->pdev);
+	return ret;
+}
+
+/*
+ * A function level reset takes a tenth of a second, in which a disk has no driver. It can
+ * wait until the device is unbound if this is no last resort: PCI Express says that
+ * nothing is under way, the chip's own reset is confirmed, and this driver had come as far
+ * as to serve and told no lies. The next one resets the chip at its start as ever; if it
+ * fails at that, its end has the function reset. Nor does it wait on a device that was bound
+ * with --untrusted: nothing of one driver is left in the chip for the next.
+ */
+static bool udrv_reset_can_wait(struct udrv_session *s)
+{
+	struct pci_dev *pdev = s->udev->pdev;
+
+	if (!pci_is_pcie(pdev) || pdev->untrusted)
+		return false;
+	return s->port && !READ_ONCE(s->udev->lock_lent) &&
+	       !test_bit(UDRV_SESSION_VIOLATED, &s->flags);
+}
+
+/* The device goes back to the kernel, which may not reset it. With the device lock held. */
+void udrv_device_pay_reset(struct udrv_device *udev)
+{
+	if (!udev->reset_owed || !pci_device_is_present(udev->pdev))
+		return;
+	WRITE_ONCE(udev->lock_lent, true);
+	udrv_own_reset(udev);
+	WRITE_ONCE(udev->lock_lent, false);
+}
+
 /*
  * No DMA after this returns true: bus mastering off, what is under way over, the
  * chip stopped in the way that its driver said (whatever it says of the result),
- * the function reset if it can be.
+ * the function reset if it can be and need be.
  */
 static bool udrv_quiesce(struct udrv_session *s)
 {
 	struct pci_dev *pdev = s->udev->pdev;
+	bool stopped;
 	bool quiet;
 	int ret;
 
@@ -118,11 +171,11 @@ static bool udrv_quiesce(struct udrv_session *s)
 	quiet = pci_wait_for_pending_transaction(pdev);
 	if (pci_channel_offline(pdev))
 		return quiet;		/* cut off after a bus error; a reset of its slot follows */
-	udrv_stop_chip(s);
-	WRITE_ONCE(s->udev->resetter, current);
-	ret = udrv_reset(s->udev);
-	WRITE_ONCE(s->udev->resetter, NULL);
-	pci_clear_master(pdev);
+	stopped = udrv_stop_chip(s);
+	s->udev->reset_owed = true;
+	if (quiet && stopped && udrv_reset_can_wait(s))
+		return true;
+	ret = udrv_own_reset(s->udev);
 	/* Pulled out meanwhile: then it has not answered, and there is nothing to wait for. */
 	return quiet || !ret || !pci_device_is_present(pdev);
 }

@@ -140,6 +140,7 @@ struct udrv_device {
 	bool was_untrusted;		/* before it was bound: so it is left */
 	bool lock_lent;			/* device lock: see udrv_device_end_session() */
 	struct task_struct *resetter;	/* who resets it at a session's end */
+	bool reset_owed;		/* before it goes back to the kernel; by the sessions' ends */
 	struct list_head list;		/* see confine.c */
 	struct mutex lock;		/* session, removed, closed */
 	struct udrv_session *session;
@@ -240,6 +241,7 @@ long udrv_ioctl(struct file *file, unsigned int cmd, unsigned long value);
 
 /* session.c */
 void udrv_device_end_session(struct udrv_device *udev);
+void udrv_device_pay_reset(struct udrv_device *udev);
 struct udrv_session *udrv_device_session(struct udrv_device *udev);
 void udrv_session_end(struct udrv_session *s);
 void udrv_session_put(struct udrv_session *s);

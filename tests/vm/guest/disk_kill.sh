@@ -15,6 +15,7 @@ slow=1 # how much longer drivers live between two kills
 ! debug_kernel || { deadline_ms=5000; slow=5; }
 
 running() { same "$(attr state)" running; }
+free() { same "$(attr state)" idle; }
 said() { grep -c "$1" /tmp/driver-$bdf.err; }
 start_load() {
     rm -f /tmp/stop
@@ -31,6 +32,13 @@ stop_load() { # TITLE
     check_eq "$1: violations" "$(attr violations)" 0
     check_quiet_kernel "$1: no kernel message"
 }
+
+# Function level resets: each takes a tenth of a second, in which the disk has no driver.
+tracing=/sys/kernel/tracing
+mount -t tracefs tracefs $tracing 2>/dev/null
+echo 'p:flr pcie_flr' >$tracing/kprobe_events
+echo 1 >$tracing/events/kprobes/flr/enable
+resets() { awk '$1 == "flr" { print $2 }' $tracing/kprobe_profile; }
 
 load_disk_modules
 require 'bind' "$udrv" bind --unsafe-no-iommu $bdf
@@ -60,6 +68,8 @@ check_ge 'started again' "$(said 'starting it again')" "$kills"
 read_outages /tmp/lat-$driver /tmp/kills >/tmp/outage
 check_ge 'outages seen' "$(wc -l </tmp/outage)" $((kills * 5 / 10))
 outages $driver /tmp/outage
+# Only of those that were killed before they served.
+check_ge 'kills that needed no reset of the function' $((kills - $(resets))) $((kills / 2))
 
 phase "hangs: $hangs times, half of them stopped, half in a busy loop"
 start_load
@@ -94,11 +104,24 @@ stop_load upgrades
 phase 'unbind under load'
 start_load
 sleep 1
+before=$(resets)
 check 'unbind --force' timeout 60 "$udrv" unbind --force $bdf
+check_ge 'the kernel gets the function reset' $(($(resets) - before)) 1
 wait $load
 read -r n status </tmp/verified-load
 check_ge 'writes fail: status of fio' "$status" 1
 check 'the disk is gone' not test -b /dev/udb0
 { wait ${driver_pid[$bdf]}; } 2>/dev/null
+
+phase 'unbind after a kill'
+require 'bind' "$udrv" bind --unsafe-no-iommu $bdf
+require 'start' run_driver $driver $bdf
+before=$(resets)
+stop_driver $bdf KILL
+check 'it is free' wait_for 20 free
+check_eq 'not reset yet' $(($(resets) - before)) 0
+check 'unbind' "$udrv" unbind $bdf
+check_eq 'reset now' $(($(resets) - before)) 1
+echo 0 >$tracing/events/kprobes/flr/enable
 check 'rmmod' rmmod udrv_blk udrv
 summary
