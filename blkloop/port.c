@@ -4,6 +4,7 @@
  * and keeping them when the session is over.
  */
 #include "udrv_blk.h"
+#include "udrv_version.h"
 
 static unsigned int recovery_window_s = 30;
 module_param(recovery_window_s, uint, 0644);
@@ -293,3 +294,4 @@ module_exit(udrv_blk_exit);
 
 MODULE_DESCRIPTION("A user process as a disk, by shared rings");
 MODULE_LICENSE("GPL");
+MODULE_VERSION(UDRV_VERSION);

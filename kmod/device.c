@@ -11,6 +11,7 @@
  *   ls -l /dev/udrv/0000:00:10.0
  */
 #include "udrv_core.h"
+#include "udrv_version.h"
 
 /* ---- sysfs: /sys/bus/pci/devices/<bdf>/udrv/ ------------------------------ */
 
@@ -259,3 +260,4 @@ module_exit(udrv_exit);
 
 MODULE_DESCRIPTION("Device drivers as user processes: interrupts, DMA, registers");
 MODULE_LICENSE("GPL");
+MODULE_VERSION(UDRV_VERSION);

@@ -4,6 +4,7 @@
  * of its device, and taking everything back when the session is over.
  */
 #include "udrv_net.h"
+#include "udrv_version.h"
 
 /* ---- The queue of a session ------------------------------------------------ */
 
@@ -290,3 +291,4 @@ module_exit(udrv_net_exit);
 
 MODULE_DESCRIPTION("A user process as a network interface, by shared rings");
 MODULE_LICENSE("GPL");
+MODULE_VERSION(UDRV_VERSION);

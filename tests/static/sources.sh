@@ -18,7 +18,7 @@ own_paths='(/home|/work|/Users)/[a-z]|/root/[a-z.]'
 for file in "${files[@]}"; do
     [ -f "$file" ] || continue # deleted, not committed yet
     case $file in
-    *.md | LICENSES/* | LICENSE* | COPYING* | .gitignore | *.json | *.png | *.svg) wanted='' ;;
+    *.md | LICENSES/* | LICENSE* | COPYING* | .gitignore | packaging/debian/changelog | packaging/debian/source/format | *.json | *.png | *.svg) wanted='' ;;
     include/udrv/*.h) wanted='GPL-2.0-only WITH Linux-syscall-note' ;;
     kmod/*.[ch] | netloop/*.[ch] | blkloop/*.[ch] | tests/vm/unquiet/*.[ch] | tests/vm/pci22/*.[ch] | \
         kmod/Kbuild | netloop/Kbuild | blkloop/Kbuild | tests/vm/unquiet/Kbuild | \
