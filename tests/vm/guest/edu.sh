@@ -145,7 +145,7 @@ another() { # PID that it was
     [ "$now" != 0 ] && [ "$now" != "$1" ]
 }
 ready_again() { same "$(grep -c ready /tmp/driver-$bdf.out)" 2; }
-for name in edu_cpp edu_c edu_py; do
+for name in edu_cpp edu_c edu_py edu_rs; do
     phase "the example $name"
     refused "$name: no such device" 1 '0000:00:1f.7' "$udrv" run $name 0000:00:1f.7
     require "$name: starts" run_driver $name $bdf --restart
