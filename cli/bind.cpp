@@ -9,11 +9,13 @@
 #include <string_view>
 #include <thread>
 
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
 #include <unistd.h>
 
-#include <fmt/format.h>
-
 #include "libudrv/error.hpp"
+#include "libudrv/file.hpp"
 #include "libudrv/process/output.hpp"
 
 namespace udrv::cli {
@@ -146,6 +148,17 @@ void require_taken(const System& system, const PciAddress& address, int error,
     }
 }
 
+/// At boot udev's rule and the service may both bind it: the second one finds it bound. The
+/// lock lasts as long as the file is open.
+FileDescriptor wait_for_turn(const System& system, const PciAddress& address) {
+    FileDescriptor folder(
+        ::open(system.device(address).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (folder) {
+        (void)::flock(folder.value(), LOCK_EX);
+    }
+    return folder;
+}
+
 void wait_for_node(const System& system, const PciAddress& address) {
     using namespace std::chrono_literals;
     for (int attempt = 0; attempt < 200; ++attempt) {
@@ -187,6 +200,7 @@ void bind(const System& system, const PciAddress& address, const BindOptions& op
     const std::string tried =
         fmt::format("bind {}{}", options.untrusted ? "--untrusted " : "", address.str());
     require_device(system, address, tried);
+    const FileDescriptor turn = wait_for_turn(system, address);
     if (!system.module_loaded()) {
         throw_error(ENOENT, tried, "the kernel module udrv is not loaded",
                     "load it with `modprobe udrv` (or insmod build/modules/udrv.ko)");

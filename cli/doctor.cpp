@@ -207,7 +207,7 @@ Finding udev_rules(const System& system) {
         }
     }
     return {Level::warning, "udev rules", "not installed: disks get no names in /dev/disk",
-            "install 60-udrv.rules in /etc/udev/rules.d"};
+            "install the package udrv, or 60-udrv.rules in /etc/udev/rules.d"};
 }
 
 } // namespace

@@ -3,8 +3,11 @@
 // udrv: bind devices, run their drivers, see what runs.
 // Exit status: 0 done, 1 it could not be done, 2 it was not asked for correctly.
 #include <cerrno>
+#include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <exception>
+#include <functional>
 #include <iostream>
 #include <string>
 #include <string_view>
@@ -20,8 +23,11 @@
 #include "cli/drivers.hpp"
 #include "cli/list.hpp"
 #include "cli/run.hpp"
+#include "cli/saved.hpp"
 #include "cli/status.hpp"
+#include "cli/top.hpp"
 #include "cli/upgrade.hpp"
+#include "cli/version.hpp"
 #include "libudrv/error.hpp"
 #include "libudrv/process/driver_options.hpp"
 #include "libudrv/process/output.hpp"
@@ -38,13 +44,20 @@ struct Arguments {
     bool names = false;
     bool without_iommu = false;
     bool untrusted = false;
+    bool save = false;
+    bool saved = false;
+    bool openmetrics = false;
+    double interval_s = 2;
+    cli::TopRequest top;
     cli::RunRequest run;
     RunOptions driver_options;
 };
 
+constexpr const char* device_help =
+    "PCI address, as in 0000:00:10.0 or 00:10.0, or the name of an interface or a disk on it";
+
 void add_bdf(CLI::App& command, Arguments& arguments) {
-    command.add_option("BDF", arguments.bdf, "PCI address, as in 0000:00:10.0 or 00:10.0")
-        ->required();
+    command.add_option("BDF", arguments.bdf, device_help)->required();
 }
 
 /// The output of these commands is their work.
@@ -67,18 +80,23 @@ void add_commands(CLI::App& app, Arguments& arguments, const cli::Drivers& drive
     bind->add_flag("--untrusted", arguments.untrusted,
                    "Copy what its driver receives before the stack looks, and never show it or "
                    "a reader older memory");
+    bind->add_flag("--save", arguments.save, "Now and at each boot, with these options");
+    bind->add_flag("--saved", arguments.saved,
+                   "With the options that --save kept, for the udev rule; else the kernel's "
+                   "driver gets it");
 
     CLI::App* unbind = app.add_subcommand("unbind", "Give a device back to the kernel");
     add_bdf(*unbind, arguments);
     unbind->add_flag("--force", arguments.force,
                      "Even if it carries a mounted disk or the default route");
+    unbind->add_flag("--save", arguments.save, "Now, and not again at boot");
 
     CLI::App* run = app.add_subcommand("run", "Drive a bound device, in the foreground");
     run->add_option("DRIVER", arguments.driver_name,
                     fmt::format("Its name ({}), or the path of its program; may be left out",
                                 drivers.names()))
         ->required();
-    run->add_option("BDF", arguments.bdf, "PCI address, as in 0000:00:10.0 or 00:10.0");
+    run->add_option("BDF", arguments.bdf, device_help);
     run->add_flag("--restart", arguments.run.restart,
                   "Start it again when it dies or makes no progress");
     run->add_option("--deadline", arguments.run.deadline_ms,
@@ -96,7 +114,16 @@ void add_commands(CLI::App& app, Arguments& arguments, const cli::Drivers& drive
     add_bdf(*upgrade, arguments);
 
     CLI::App* status = app.add_subcommand("status", "List the devices that are bound to udrv");
-    status->add_flag("--json", arguments.json, "As a JSON array");
+    status->add_flag("--json", arguments.json, "As JSON");
+    status->add_flag("--openmetrics", arguments.openmetrics, "As OpenMetrics, for Prometheus")
+        ->excludes("--json");
+
+    CLI::App* top = app.add_subcommand("top", "Show what the bound devices do, again and again");
+    top->add_option("--interval", arguments.interval_s, "Seconds between two tables")
+        ->check(CLI::Range(0.1, 3600.0))
+        ->capture_default_str();
+    top->add_option("--count", arguments.top.count, "End after so many tables; 0: never")
+        ->capture_default_str();
 
     CLI::App* list =
         app.add_subcommand("list", "List the devices here that a driver serves, bound or not");
@@ -106,7 +133,11 @@ void add_commands(CLI::App& app, Arguments& arguments, const cli::Drivers& drive
     CLI::App* doctor = app.add_subcommand(
         "doctor", "Look whether the machine is ready; exit status 1 if it is not");
     doctor->add_flag("--json", arguments.json, "As JSON");
-    app.set_version_flag("--version", "udrv " UDRV_VERSION);
+    app.set_version_flag("--version", std::function<std::string()>([] {
+                             return cli::version_text({}, UDRV_VERSION,
+                                                      UDRV_VERSION " (" UDRV_LIBRARY ")");
+                         }),
+                         "Versions of the command, the library, the ABI and the loaded modules");
     app.require_subcommand(1);
 }
 
@@ -136,15 +167,50 @@ int run(const CLI::App& command, Arguments& arguments, const cli::System& system
     request.driver = arguments.driver_name;
     if (arguments.bdf.empty()) { // the driver was left out, or the address
         std::swap(request.driver, arguments.bdf);
-        if (arguments.bdf.find(':') == std::string::npos) {
+        if (arguments.bdf.find(':') == std::string::npos &&
+            !cli::names_device(system, arguments.bdf)) {
             return usage_error(fmt::format("which device? `udrv run {} BDF`", arguments.bdf));
         }
     }
-    const PciAddress address = PciAddress::parse(arguments.bdf);
+    const PciAddress address = cli::find_device(system, arguments.bdf);
     request.arguments = given_driver_options(command);
     request.arguments.insert(request.arguments.end(), for_driver.begin(), for_driver.end());
     request.verbose = arguments.driver_options.verbose;
     return cli::run(system, drivers, address, request);
+}
+
+void bind(const Arguments& arguments, const cli::System& system, const PciAddress& address,
+          const cli::Drivers& drivers) {
+    const auto served = [&](const PciId& id) { return !drivers.serving(id).empty(); };
+    if (arguments.saved) {
+        cli::bind_saved(system, address, served);
+        return;
+    }
+    const cli::BindOptions options{.force = arguments.force,
+                                   .without_iommu = arguments.without_iommu,
+                                   .untrusted = arguments.untrusted,
+                                   .served = served};
+    cli::bind(system, address, options);
+    if (arguments.save) {
+        cli::save_binding(system, address, options);
+    }
+}
+
+void unbind(const Arguments& arguments, const cli::System& system, const PciAddress& address) {
+    if (!arguments.save) {
+        cli::unbind(system, address, arguments.force);
+        if (cli::saved(system, address)) {
+            say(STDERR_FILENO,
+                fmt::format("udrv: {0} is bound again at the next boot; `udrv unbind "
+                            "--save {0}` forgets that, too\n",
+                            address.str()));
+        }
+        return;
+    }
+    if (system.bound_driver(address) == "udrv" || !cli::saved(system, address)) {
+        cli::unbind(system, address, arguments.force);
+    }
+    cli::forget_binding(system, address);
 }
 
 int execute(CLI::App& app, Arguments& arguments, const cli::Drivers& drivers,
@@ -154,7 +220,17 @@ int execute(CLI::App& app, Arguments& arguments, const cli::Drivers& drivers,
         return run(*app.get_subcommand("run"), arguments, system, drivers, for_driver);
     }
     if (app.got_subcommand("status")) {
-        print(arguments.json ? cli::status_json(system) + "\n" : cli::status_table(system));
+        if (arguments.openmetrics) {
+            print(cli::status_openmetrics(system));
+        } else {
+            print(arguments.json ? cli::status_json(system) + "\n" : cli::status_table(system));
+        }
+        return 0;
+    }
+    if (app.got_subcommand("top")) {
+        arguments.top.interval =
+            std::chrono::milliseconds(static_cast<std::int64_t>(arguments.interval_s * 1000));
+        cli::top(system, arguments.top);
         return 0;
     }
     if (app.got_subcommand("list")) {
@@ -171,15 +247,11 @@ int execute(CLI::App& app, Arguments& arguments, const cli::Drivers& drivers,
         print(arguments.json ? cli::findings_json(findings) + "\n" : cli::findings_text(findings));
         return cli::findings_status(findings);
     }
-    const PciAddress address = PciAddress::parse(arguments.bdf);
+    const PciAddress address = cli::find_device(system, arguments.bdf);
     if (app.got_subcommand("bind")) {
-        cli::bind(system, address,
-                  {.force = arguments.force,
-                   .without_iommu = arguments.without_iommu,
-                   .untrusted = arguments.untrusted,
-                   .served = [&](const PciId& id) { return !drivers.serving(id).empty(); }});
+        bind(arguments, system, address, drivers);
     } else if (app.got_subcommand("unbind")) {
-        cli::unbind(system, address, arguments.force);
+        unbind(arguments, system, address);
     } else {
         print(cli::upgrade(system, address) + "\n");
     }

@@ -2,10 +2,13 @@
 #include "cli/status.hpp"
 
 #include <cstdint>
+#include <string_view>
+#include <vector>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "cli/history.hpp"
 #include "libudrv/error.hpp"
 
 namespace udrv::cli {
@@ -55,6 +58,13 @@ nlohmann::ordered_json device_status(const System& system, const PciAddress& add
     for (const char* counter : {"interrupts", "violations", "pinned_bytes", "mappings"}) {
         json[counter] = read_number(attributes / counter);
     }
+    const std::vector<DeathRecord> records = deaths(system, address);
+    json["deaths"] = records.empty() ? 0 : records.back().number;
+    json["history"] = nlohmann::ordered_json::array();
+    for (const DeathRecord& record : records) {
+        json["history"].push_back(
+            {{"time", record.time}, {"driver", record.driver}, {"cause", record.cause}});
+    }
     return json;
 }
 
@@ -80,10 +90,71 @@ nlohmann::ordered_json status(const System& system) {
     return all;
 }
 
+/// A value between the quotes of OpenMetrics.
+std::string quoted(const std::string& text) {
+    std::string result;
+    for (const char c : text) {
+        if (c == '\n') {
+            result += "\\n";
+            continue;
+        }
+        if (c == '"' || c == '\\') {
+            result += '\\';
+        }
+        result += c;
+    }
+    return result;
+}
+
+struct Metric {
+    const char* name;
+    const char* type;
+    const char* help;
+    const char* unit;
+    const char* key; ///< in status()
+};
+constexpr Metric metrics[] = {
+    {"udrv_interrupts", "counter", "Interrupts that were handed to drivers.", "", "interrupts"},
+    {"udrv_violations", "counter", "Times that a driver broke the protocol.", "", "violations"},
+    {"udrv_deaths", "counter", "Deaths of drivers under supervision since the boot.", "", "deaths"},
+    {"udrv_pinned_bytes", "gauge", "Memory that the driver has pinned.", "bytes", "pinned_bytes"},
+    {"udrv_mappings", "gauge", "DMA mappings of the driver.", "", "mappings"},
+};
+
 } // namespace
 
 std::string status_json(const System& system) {
-    return status(system).dump(2);
+    const nlohmann::ordered_json document = {{"schema", 1}, {"devices", status(system)}};
+    return document.dump(2);
+}
+
+std::string status_openmetrics(const System& system) {
+    const auto devices = status(system);
+    std::string text = "# TYPE udrv_up gauge\n"
+                       "# HELP udrv_up Whether a driver runs.\n";
+    const auto labels = [](const nlohmann::ordered_json& device) {
+        return fmt::format("bdf=\"{}\"", quoted(device["bdf"].get<std::string>()));
+    };
+    for (const auto& device : devices) {
+        text += fmt::format(
+            "udrv_up{{{},driver=\"{}\",name=\"{}\"}} {}\n", labels(device),
+            device["driver"].is_null() ? "" : quoted(device["driver"].get<std::string>()),
+            device["name"].is_null() ? "" : quoted(device["name"].get<std::string>()),
+            device["pid"].is_null() ? 0 : 1);
+    }
+    for (const Metric& metric : metrics) {
+        text += fmt::format("# TYPE {} {}\n", metric.name, metric.type);
+        if (*metric.unit != '\0') {
+            text += fmt::format("# UNIT {} {}\n", metric.name, metric.unit);
+        }
+        text += fmt::format("# HELP {} {}\n", metric.name, metric.help);
+        const char* suffix = std::string_view(metric.type) == "counter" ? "_total" : "";
+        for (const auto& device : devices) {
+            text += fmt::format("{}{}{{{}}} {}\n", metric.name, suffix, labels(device),
+                                device[metric.key].dump());
+        }
+    }
+    return text + "# EOF\n";
 }
 
 std::string status_table(const System& system) {
@@ -98,13 +169,20 @@ std::string status_table(const System& system) {
     std::string table = fmt::format(row, "DEVICE", "ID", "DRIVER", "PID", "STATE", "NAME",
                                     "INTERRUPTS", "VIOLATIONS", "PINNED KiB", "DRIVER IS");
     for (const auto& device : devices) {
-        table += fmt::format(row, text_or_dash(device["bdf"]), text_or_dash(device["id"]),
-                             text_or_dash(device["driver"]), text_or_dash(device["pid"]),
-                             text_or_dash(device["state"]), text_or_dash(device["name"]),
-                             text_or_dash(device["interrupts"]), text_or_dash(device["violations"]),
-                             device["pinned_bytes"].get<std::int64_t>() / 1024,
-                             std::string(device["untrusted"].get<bool>() ? "untrusted" : "trusted") +
-                                 (device["iommu"].get<bool>() ? "" : ", no IOMMU"));
+        table +=
+            fmt::format(row, text_or_dash(device["bdf"]), text_or_dash(device["id"]),
+                        text_or_dash(device["driver"]), text_or_dash(device["pid"]),
+                        text_or_dash(device["state"]), text_or_dash(device["name"]),
+                        text_or_dash(device["interrupts"]), text_or_dash(device["violations"]),
+                        device["pinned_bytes"].get<std::int64_t>() / 1024,
+                        std::string(device["untrusted"].get<bool>() ? "untrusted" : "trusted") +
+                            (device["iommu"].get<bool>() ? "" : ", no IOMMU"));
+        if (!device["history"].empty()) {
+            const auto& last = device["history"].back();
+            table += fmt::format("  deaths: {}, the last one at {}, of {}: {}\n",
+                                 device["deaths"].dump(), text_or_dash(last["time"]),
+                                 text_or_dash(last["driver"]), text_or_dash(last["cause"]));
+        }
         for (const auto& disk : device["disks"]) {
             table += fmt::format("  {}: {}, serial {}, {} MiB\n", text_or_dash(disk["name"]),
                                  text_or_dash(disk["model"]), text_or_dash(disk["serial"]),

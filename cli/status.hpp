@@ -7,15 +7,20 @@
 
 namespace udrv::cli {
 
-/// A JSON array, one object a device bound to udrv, by address: bdf, ids, driver
+/// {"schema": 1, "devices": [...]}, one object a device bound to udrv, by address: bdf, ids, driver
 /// (null: nobody drives it), pid (or null), state (idle, open, running, ending), name
 /// (first of names, or null), names (interfaces and disks), disks (of each its name,
 /// model, serial, size_bytes), iommu, untrusted, and the counters interrupts, violations,
-/// pinned_bytes, mappings. Empty without the module.
+/// pinned_bytes, mappings, deaths; history has the last deaths (time, driver, cause), the oldest
+/// first. No devices without the module. The schema's number changes when a field goes or changes
+/// its meaning, not when one is added.
 [[nodiscard]] std::string status_json(const System& system);
 
 /// The same as a table for people.
 [[nodiscard]] std::string status_table(const System& system);
+
+/// The same for Prometheus and the like, as the OpenMetrics text format.
+[[nodiscard]] std::string status_openmetrics(const System& system);
 
 /// A driver process calls itself udrv-<driver>, so that status can tell.
 inline constexpr const char* process_prefix = "udrv-";

@@ -152,7 +152,7 @@ Supervision::Actions Supervision::buried(int status) {
         last_words_.empty()
             ? (dying_lied_ ? "it broke the protocol (`dmesg` says how), " : "") + describe(status)
             : last_words_;
-    put(Do::say, fmt::format("the driver ended: {}; starting it again in 0 ms", why));
+    put(Do::say, fmt::format("the driver ended: {}; starting it again in 0 ms", why), 0, why);
     return taken();
 }
 
@@ -207,8 +207,8 @@ std::optional<Supervision::Time> Supervision::due() const {
 
 // ---- Steps ---------------------------------------------------------------------------
 
-void Supervision::put(Do what, std::string text, int value) {
-    actions_.push_back({what, std::move(text), value});
+void Supervision::put(Do what, std::string text, int value, std::string cause) {
+    actions_.push_back({what, std::move(text), value, std::move(cause)});
 }
 
 Supervision::Actions Supervision::taken() {
@@ -285,23 +285,24 @@ void Supervision::start_again(const Death& death, Time now) {
         if (said) {
             end(WEXITSTATUS(death.status));
         } else {
-            give_up("it ended before it served: " + reason(death));
+            give_up("it ended before it served: " + reason(death), reason(death));
         }
         return;
     }
     if (!death.bound) {
-        give_up("the device is not bound to udrv any more");
+        give_up("the device is not bound to udrv any more", reason(death));
         return;
     }
     short_lives_ = served_ && age(now) >= limits_.long_life ? 0 : short_lives_ + 1;
     if (short_lives_ > limits_.restart_limit) {
-        give_up(fmt::format("it died {} times within a second of its start", short_lives_));
+        give_up(fmt::format("it died {} times within a second of its start", short_lives_),
+                reason(death));
         return;
     }
     const bool trying = state_ == State::trying;
     if (trying && short_lives_ != 0) { // perhaps that is why somebody wants a new one
-        put(Do::say,
-            fmt::format("the driver ended: {}; the new program comes next", reason(death)));
+        put(Do::say, fmt::format("the driver ended: {}; the new program comes next", reason(death)),
+            0, reason(death));
         left_at_ = now;
         deadline_ = std::min(deadline_.value_or(now + limits_.takeover), now + limits_.takeover);
         return;
@@ -310,8 +311,10 @@ void Supervision::start_again(const Death& death, Time now) {
         put(Do::drop_tried);
         upgrade_wanted_ = true;
     }
-    put(Do::say, fmt::format("the driver ended: {}; starting it again in {} ms", reason(death),
-                             delay().count()));
+    put(Do::say,
+        fmt::format("the driver ended: {}; starting it again in {} ms", reason(death),
+                    delay().count()),
+        0, reason(death));
     if (short_lives_ == 0) {
         start(now);
     } else {
@@ -338,8 +341,8 @@ void Supervision::stopped(int status) {
     end(1);
 }
 
-void Supervision::give_up(const std::string& why) {
-    put(Do::say, fmt::format("restart the driver: {}; the lines above say more", why));
+void Supervision::give_up(const std::string& why, const std::string& cause) {
+    put(Do::say, fmt::format("restart the driver: {}; the lines above say more", why), 0, cause);
     end(1);
 }
 

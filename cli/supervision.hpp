@@ -83,6 +83,7 @@ class Supervision {
         Do what;
         std::string text{};
         int value = 0;
+        std::string cause{}; ///< with `say`, of a driver's death: why
     };
     using Actions = std::vector<Action>;
 
@@ -110,12 +111,12 @@ class Supervision {
     [[nodiscard]] static std::string describe(int status);
 
   private:
-    void put(Do what, std::string text = {}, int value = 0);
+    void put(Do what, std::string text = {}, int value = 0, std::string cause = {});
     [[nodiscard]] Actions taken();
     void enter(State state, std::optional<Time> deadline = std::nullopt);
     void start(Time now);
     void begin_trial(Time now);
-    void give_up(const std::string& why);
+    void give_up(const std::string& why, const std::string& cause);
     void end(int status);
     void upgrade_failed(const std::string& why);
     void start_again(const Death& death, Time now);

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -20,7 +21,10 @@
 
 #include "cli/child.hpp"
 #include "cli/driver_events.hpp"
+#include "cli/history.hpp"
+#include "cli/journal.hpp"
 #include "cli/service_manager.hpp"
+#include "cli/status.hpp"
 #include "libudrv/error.hpp"
 #include "libudrv/process/supervised.hpp"
 
@@ -171,6 +175,10 @@ class Supervisor {
         for (const Supervision::Action& action : actions) {
             carry_out(action);
         }
+        // The next driver has begun by now.
+        for (const std::string& cause : std::exchange(causes_, {})) {
+            record_death(system_, address_, driver_name(), cause);
+        }
     }
 
     void carry_out(const Supervision::Action& action) {
@@ -211,7 +219,7 @@ class Supervisor {
             driver_.signal(SIGUSR1);
             break;
         case Do::say:
-            spdlog::warn("{}: {}", address_.str(), action.text);
+            say(action.text, action.cause);
             break;
         case Do::answer:
             answer(action.value);
@@ -220,6 +228,27 @@ class Supervisor {
             status_ = action.value;
             break;
         }
+    }
+
+    void say(const std::string& text, const std::string& cause) {
+        if (!journal_.warn(fmt::format("{}: {}", address_.str(), text),
+                           {{"UDRV_BDF", address_.str()},
+                            {"UDRV_DRIVER", driver_name()},
+                            {"UDRV_CAUSE", cause}})) {
+            spdlog::warn("{}: {}", address_.str(), text);
+        }
+        if (!cause.empty()) {
+            causes_.push_back(cause);
+        }
+    }
+
+    /// As `udrv status` calls it.
+    [[nodiscard]] std::string driver_name() const {
+        std::string name = path_.filename().string();
+        if (name.starts_with(process_prefix)) {
+            name.erase(0, std::string_view(process_prefix).size());
+        }
+        return name;
     }
 
     /// A process that gets ready. Without one there is nothing to wait for: it is told of as
@@ -304,7 +333,9 @@ class Supervisor {
     Child tried_;     ///< of the new program, until its turn
     Child dying_;     ///< its session is over, its status still to come
     ServiceManager manager_;
-    bool first_ = true; ///< no driver was started yet
+    Journal journal_;
+    std::vector<std::string> causes_; ///< of deaths that are not recorded yet
+    bool first_ = true;               ///< no driver was started yet
     bool serving_ = false;
     std::uint64_t beats_ = 0;
     std::string violations_; ///< when the driver started

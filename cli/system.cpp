@@ -7,6 +7,7 @@
 #include <fstream>
 #include <set>
 #include <sstream>
+#include <string_view>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -15,6 +16,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "libudrv/error.hpp"
 #include "libudrv/file.hpp"
 
 namespace udrv::cli {
@@ -219,6 +221,59 @@ std::optional<PciId> pci_id(const System& system, const PciAddress& address) {
     }
     return PciId{static_cast<std::uint16_t>(*vendor), static_cast<std::uint16_t>(*device),
                  number("class").value_or(0)};
+}
+
+namespace {
+
+/// The innermost PCI function above a device of sysfs.
+std::optional<PciAddress> pci_function_of(const fs::path& device) {
+    std::error_code error;
+    fs::path at = fs::canonical(device, error);
+    for (; !error && at.has_relative_path(); at = at.parent_path()) {
+        try {
+            return PciAddress::parse(at.filename().string());
+        } catch (const Error&) {
+            continue;
+        }
+    }
+    return std::nullopt;
+}
+
+std::optional<PciAddress> find_by_name(const System& system, std::string name) {
+    constexpr std::string_view folder = "/dev/";
+    if (name.starts_with(folder)) {
+        name.erase(0, folder.size());
+    }
+    if (name.empty() || name.find('/') != std::string::npos || name.starts_with('.')) {
+        return std::nullopt;
+    }
+    for (const char* kind : {"net", "block"}) {
+        if (const auto found = pci_function_of(system.sys / "class" / kind / name)) {
+            return found;
+        }
+    }
+    return std::nullopt;
+}
+
+} // namespace
+
+PciAddress find_device(const System& system, const std::string& word) {
+    if (const auto found = find_by_name(system, word)) {
+        return *found;
+    }
+    for (const char* kind : {"net", "block"}) {
+        std::error_code error;
+        if (!word.empty() && word.find('/') == std::string::npos && !word.starts_with('.') &&
+            fs::exists(system.sys / "class" / kind / word, error)) {
+            throw_error(ENODEV, fmt::format("find the device of '{}'", word),
+                        "it is not on a PCI function", "`lspci -D` lists those of this machine");
+        }
+    }
+    return PciAddress::parse(word);
+}
+
+bool names_device(const System& system, const std::string& word) {
+    return find_by_name(system, word).has_value();
 }
 
 std::string in_use(const System& system, const PciAddress& address) {

@@ -48,6 +48,12 @@ struct System {
 /// PCI ids and class from sysfs; empty if there is no such device.
 [[nodiscard]] std::optional<PciId> pci_id(const System& system, const PciAddress& address);
 
+/// The PCI function that a word on the command line means: an address, or the name of an
+/// interface, a disk or a partition on it (eth1, sda, /dev/sda1). Throws Error.
+[[nodiscard]] PciAddress find_device(const System& system, const std::string& word);
+/// Whether it is such a name.
+[[nodiscard]] bool names_device(const System& system, const std::string& word);
+
 /// Why the machine would miss the device ("it carries /boot (sda1)"), or empty.
 /// Looks for mounted file systems and swap on its disks, also through device mapper
 /// and md, and for default routes over its interfaces, also through bridges and the

@@ -25,7 +25,8 @@ install(FILES packaging/completion/udrv.fish
   DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d COMPONENT command)
 configure_file(packaging/systemd/udrv@.service.in ${here}/udrv@.service @ONLY)
 install(FILES ${here}/udrv@.service DESTINATION lib/systemd/system COMPONENT command)
-install(FILES packaging/udev/60-udrv.rules DESTINATION lib/udev/rules.d COMPONENT command)
+configure_file(packaging/udev/60-udrv.rules.in ${here}/60-udrv.rules @ONLY)
+install(FILES ${here}/60-udrv.rules DESTINATION lib/udev/rules.d COMPONENT command)
 install(DIRECTORY packaging/examples/ DESTINATION ${examples_dir} COMPONENT command)
 
 # ---- runtime, devel ----

@@ -6,25 +6,30 @@ _udrv_devices() { # BOUND: those that udrv has; ALL
     local folder=/sys/bus/pci/devices
     [ "$1" = ALL ] || folder=/sys/bus/pci/drivers/udrv
     compgen -G "$folder/*:*" | sed 's|.*/||'
+    # The names of their interfaces and disks do as well.
+    compgen -G "$folder/*:*/net/*" | sed 's|.*/||'
+    compgen -G "$folder/*:*/udrv_disk/*" | sed 's|.*/||'
 }
 
 _udrv() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]} options=''
     COMPREPLY=()
     if [ "$COMP_CWORD" = 1 ]; then
-        mapfile -t COMPREPLY < <(compgen -W 'bind unbind run upgrade status list doctor --help --version' -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W 'bind unbind run upgrade status top list doctor --help --version' -- "$word")
         return
     fi
     case $before in
     --wait) mapfile -t COMPREPLY < <(compgen -W 'auto uring read' -- "$word"); return ;;
     --stats) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
-    --deadline | --restart-limit | --name) return ;;
+    --deadline | --restart-limit | --name | --interval | --count) return ;;
     esac
     case $command in
-    bind) options='--force --unsafe-no-iommu --untrusted' ;;
-    unbind) options='--force' ;;
+    bind) options='--force --unsafe-no-iommu --untrusted --save --saved' ;;
+    unbind) options='--force --save' ;;
     run) options='--restart --deadline --restart-limit --name --wait --stats --no-sandbox --verbose' ;;
-    status | list | doctor) options='--json' ;;
+    status) options='--json --openmetrics' ;;
+    top) options='--interval --count' ;;
+    list | doctor) options='--json' ;;
     esac
     if [[ $word == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options --help" -- "$word")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 # Completion of udrv(8) for fish.
 
-set -l commands bind unbind run upgrade status list doctor
+set -l commands bind unbind run upgrade status top list doctor
 function __udrv_devices
-    for path in /sys/bus/pci/$argv[1]/*:*
+    for path in /sys/bus/pci/$argv[1]/*:* /sys/bus/pci/$argv[1]/*:*/{net,udrv_disk}/*
         string replace -r '.*/' '' $path
     end
 end
@@ -27,3 +27,8 @@ complete -c udrv -n '__fish_seen_subcommand_from run' -l stats -r -d 'Counters a
 complete -c udrv -n '__fish_seen_subcommand_from run' -l no-sandbox -d 'Keep privileges'
 complete -c udrv -n '__fish_seen_subcommand_from run' -s v -l verbose -d 'Log more'
 complete -c udrv -n '__fish_seen_subcommand_from status list doctor' -l json -d 'As JSON'
+complete -c udrv -n '__fish_seen_subcommand_from bind unbind' -l save -d 'At each boot, too'
+complete -c udrv -n '__fish_seen_subcommand_from bind' -l saved -d 'As --save kept it'
+complete -c udrv -n '__fish_seen_subcommand_from status' -l openmetrics -d 'For Prometheus'
+complete -c udrv -n '__fish_seen_subcommand_from top' -l interval -x -d 'Seconds between tables'
+complete -c udrv -n '__fish_seen_subcommand_from top' -l count -x -d 'Tables'

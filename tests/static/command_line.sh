@@ -22,7 +22,7 @@ program_says() {
 tmp=$(mktemp)
 trap 'rm -f "$tmp"' EXIT
 
-says 'a word that is no command' 2 "no command 'fly'; there are: bind, unbind, run, upgrade, status, list, doctor" fly
+says 'a word that is no command' 2 "no command 'fly'; there are: bind, unbind, run, upgrade, status, top, list, doctor" fly
 says 'no command' 2 'udrv --help'
 says 'a way to wait' 2 "'foo' .*auto, uring or read" run e1000 00:10.0 --wait foo
 says 'a way to wait' 2 "'foo' .*auto, uring or read" run 00:10.0 --wait foo
@@ -33,9 +33,12 @@ says 'no program of that path' 2 'no such program' run ./e1000 00:10.0
 says 'an address' 1 "'banana'.*lspci" run e1000 banana
 says 'an option of run' 2 '--fly' run e1000 00:10.0 --fly
 says 'an option' 2 '--fly' status --fly
-version=$("$udrv" --version) || fail "--version: status $?"
+text=$("$udrv" --version) || fail "--version: status $?"
+version=${text%%$'\n'*}
+grep -qE '^library: [0-9.]+ \(libudrv\.so\.[0-9]+\)$' <<<"$text" && grep -qE '^ABI: [0-9]+$' <<<"$text" &&
+    grep -qE '^modules: udrv .*, udrv_net .*, udrv_blk ' <<<"$text" || fail "--version: '$text'"
 [[ $version =~ ^udrv\ [0-9]+\.[0-9]+\.[0-9]+$ ]] || fail "--version: '$version'"
-for help in '' bind unbind run upgrade status list doctor; do
+for help in '' bind unbind run upgrade status top list doctor; do
     text=$("$udrv" $help --help) || fail "$help --help: status $?"
     ! grep -qE '\{(false|true)\}|->' <<<"$text" || fail "$help --help: $(grep -E '\{|->' <<<"$text")"
 done
@@ -72,7 +75,7 @@ text=$(UDRV_DRIVER_PATH=/nowhere:$more "$udrv" run -v own 0:1f.7 --stats 'a b' -
     fail "a driver of UDRV_DRIVER_PATH: status $got, '$text'"
 
 # A command whose output is its work has not done it.
-for command in status 'status --json' list 'list --json' 'list --names' doctor 'doctor --json' --help --version; do
+for command in status 'status --json' 'status --openmetrics' 'top --interval 0.1 --count 1' list 'list --json' 'list --names' doctor 'doctor --json' --help --version; do
     for output in /dev/full closed; do
         got=0
         if [ $output = closed ]; then

@@ -63,10 +63,12 @@ names=$("$udrv" list --names | xargs) || fail 'udrv list --names'
 [ "$names" = "$(wanted_drivers | sed -n 's|.*/\(.*\)\.ids|\1|p' | sort | xargs)" ] || fail "the installed command finds '$names'"
 unit=$prefix/lib/systemd/system/udrv@.service
 grep -qE '^ExecStart=/[^@]*/udrv run --restart .*%i$' "$unit" && ! grep -q '@CMAKE' "$unit" || fail "the unit: $(grep Exec "$unit")"
+rules=$prefix/lib/udev/rules.d/60-udrv.rules
+grep -q 'RUN+="/[^@]*/udrv bind --saved \$kernel"' "$rules" || fail "the rule: $(grep -- --saved "$rules")"
 
 # Each command and option that --help knows is in the manual page and the completions.
 options=0
-for command in bind unbind run upgrade status list doctor; do
+for command in bind unbind run upgrade status top list doctor; do
     for file in man/udrv.8 completion/{udrv.bash,_udrv,udrv.fish}; do
         grep -qw -- "$command" "packaging/$file" || fail "packaging/$file lacks the command $command"
     done
@@ -97,6 +99,7 @@ completes 'unbind upgrade' udrv u
 completes '--restart --restart-limit' udrv run --res
 completes 'uring' udrv run --wait u
 completes '--json' udrv doctor --j
+completes '--interval' udrv top --i
 
 # --- Drivers outside of the tree ----------------------------------------------
 
@@ -123,13 +126,21 @@ try 'C: install' make -C "$work/c" install CFLAGS='-O2'
 named=$("$udrv" list --names | xargs)
 [[ " $named " = *' edu_c '* ]] || fail "C: installed, there are '$named'"
 
+try 'Rust: build' make -C "$work/rust"
+got=0
+"$work/rust/udrv-edu_rs" 2>/dev/null || got=$?
+[ $got = 2 ] || fail "Rust: without a device: status $got"
+try 'Rust: install' make -C "$work/rust" install
+named=$("$udrv" list --names | xargs)
+[[ " $named " = *' edu_rs '* ]] || fail "Rust: installed, there are '$named'"
+
 try 'Python: compile' python3 -m py_compile "$work/python/udrv-edu_py"
 got=0
 "$work/python/udrv-edu_py" 2>/dev/null || got=$?
 [ $got = 2 ] || fail "Python: without a device: status $got"
 
 # Each header alone, and the shared library.
-for header in udrv.h net.h blk.h; do
+for header in udrv.h net.h blk.h rings.h; do
     for language in 'cc -std=c11 -x c' "$cxx -std=c++20 -x c++"; do
         # shellcheck disable=SC2086 # words
         try "<udrv/$header>, $language" $language -Wall -Wextra -Werror -fsyntax-only -I"$prefix/include" - <<<"#include <udrv/$header>"
@@ -151,5 +162,5 @@ try 'the shared library: build' "$cxx" -std=c++20 "${flags[@]}" -o "$tmp/shared"
 [ "$(LD_LIBRARY_PATH=$prefix/$libdir "$tmp/shared")" = '*:*:010802' ] || fail 'the shared library'
 readelf -d "$tmp/shared" | grep -q 'NEEDED.*libudrv\.so\.1\]' || fail 'the shared library is not needed by that name'
 
-[ $failed = 0 ] && echo "$files files are installed; drivers in C++, C and Python build against them"
+[ $failed = 0 ] && echo "$files files are installed; drivers in C++, C, Rust and Python build against them"
 exit $failed

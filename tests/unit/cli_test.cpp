@@ -4,17 +4,24 @@
 #include <cstdlib>
 #include <fstream>
 #include <functional>
+#include <iterator>
+#include <sstream>
 #include <thread>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 #include <sys/stat.h>
+#include <udrv/udrv.h>
 #include <unistd.h>
 
 #include "cli/bind.hpp"
+#include "cli/history.hpp"
+#include "cli/saved.hpp"
 #include "cli/status.hpp"
 #include "cli/system.hpp"
+#include "cli/top.hpp"
+#include "cli/version.hpp"
 #include "libudrv/error.hpp"
 
 namespace udrv {
@@ -56,6 +63,7 @@ class CommandTest : public testing::Test {
         system.sys = root_ / "sys";
         system.proc = root_ / "proc";
         system.dev = root_ / "dev";
+        system.root = root_;
         put(system.device(address) / "vendor", "0x8086\n");
         put(system.device(address) / "device", "0x100e\n");
         put(system.device(address) / "driver_override", "(null)\n");
@@ -365,16 +373,230 @@ TEST_F(CommandTest, RefusesWhatNoDriverServes) {
               std::string::npos);
 }
 
-TEST_F(CommandTest, Status) {
-    EXPECT_EQ(cli::status_json(system), "[]");
+// ---- bind --save ----
+
+TEST_F(CommandTest, SaveKeepsTheOptions) {
+    EXPECT_FALSE(cli::saved(system, address));
+    cli::save_binding(system, address, {});
+    EXPECT_TRUE(cli::saved(system, address));
+    const auto text = [&] {
+        std::ifstream stream(root_ / "etc/udrv/0000:00:10.0.bind");
+        return std::string{std::istreambuf_iterator<char>(stream), {}};
+    };
+    EXPECT_NE(text().find("\nBIND_OPTIONS=\n"), std::string::npos) << text();
+    cli::save_binding(system, address, {.force = true, .without_iommu = true, .untrusted = true});
+    EXPECT_NE(text().find("\nBIND_OPTIONS=--force --unsafe-no-iommu --untrusted\n"),
+              std::string::npos)
+        << text();
+    EXPECT_EQ(cli::list(root_ / "etc/udrv").size(), 1U) << "no temporary file is left";
+    cli::forget_binding(system, address);
+    EXPECT_FALSE(cli::saved(system, address));
+    cli::forget_binding(system, address);
+}
+
+TEST_F(CommandTest, SavedOptionsCount) {
     load_module();
-    EXPECT_EQ(cli::status_json(system), "[]");
+    const auto any = [](const PciId&) { return true; };
+    EXPECT_NE(error_of([&] { cli::bind_saved(system, address, any); }).find("udrv bind --save"),
+              std::string::npos);
+    cli::save_binding(system, address, {});
+    EXPECT_NE(error_of([&] { cli::bind_saved(system, address, any); }).find("no IOMMU confines"),
+              std::string::npos);
+    cli::save_binding(system, address, {.without_iommu = true});
+    EXPECT_NE(error_of([&] { cli::bind_saved(system, address, any); }).find("did not take"),
+              std::string::npos);
+    put(cli::saved_file(system, address), "BIND_OPTIONS=--unsafe-no-iommu --fly\n");
+    EXPECT_NE(error_of([&] { cli::bind_saved(system, address, any); }).find("no option '--fly'"),
+              std::string::npos);
+}
+
+// At boot, with a kernel that has no modules of ours: the rule has kept the kernel's driver away.
+TEST_F(CommandTest, SavedGivesTheDeviceBack) {
+    put(system.device(address) / "driver_override", "udrv\n");
+    fs::remove(system.device(address) / "driver");
+    cli::save_binding(system, address, {.without_iommu = true});
+    EXPECT_NE(error_of([&] { cli::bind_saved(system, address, {}); }).find("is not loaded"),
+              std::string::npos);
+    EXPECT_EQ(cli::read_line(system.device(address) / "driver_override"), "");
+    EXPECT_EQ(cli::read_line(system.sys / "bus/pci/drivers_probe"), address.str());
+}
+
+TEST_F(CommandTest, SavedLeavesADriverThatIsThere) {
+    cli::save_binding(system, address, {.without_iommu = true});
+    EXPECT_NE(error_of([&] { cli::bind_saved(system, address, {}); }).find("is not loaded"),
+              std::string::npos);
+    EXPECT_EQ(system.bound_driver(address), "e1000");
+    EXPECT_EQ(cli::read_line(system.sys / "bus/pci/drivers_probe"), "");
+}
+
+// ---- Names ----
+
+TEST_F(CommandTest, NamesOfInterfacesAndDisks) {
+    const fs::path pci = system.sys / "devices/pci0000:00/0000:00:1c.0/0000:02:00.0";
+    const auto class_link = [&](const std::string& kind, const fs::path& device) {
+        fs::create_directories(device);
+        fs::create_directories(system.sys / "class" / kind);
+        fs::create_directory_symlink(device, system.sys / "class" / kind / device.filename());
+    };
+    class_link("net", pci / "net/eth1");
+    class_link("block", pci / "ata1/host0/target0:0:0/0:0:0:0/block/sda");
+    class_link("block", pci / "ata1/host0/target0:0:0/0:0:0:0/block/sda/sda1");
+    class_link("net", system.sys / "devices/virtual/net/lo");
+    const auto expected = PciAddress::parse("0000:02:00.0");
+    for (const char* name : {"eth1", "sda", "sda1", "/dev/sda", "/dev/sda1", "02:00.0"}) {
+        EXPECT_EQ(cli::find_device(system, name), expected) << name;
+    }
+    EXPECT_TRUE(cli::names_device(system, "eth1"));
+    EXPECT_FALSE(cli::names_device(system, "02:00.0"));
+    EXPECT_NE(error_of([&] { (void)cli::find_device(system, "lo"); }).find("not on a PCI function"),
+              std::string::npos);
+    for (const char* name : {"", ".", "..", "../net/eth1", "/dev/", "eth2", "net/eth1"}) {
+        EXPECT_THROW((void)cli::find_device(system, name), Error) << name;
+        EXPECT_FALSE(cli::names_device(system, name)) << name;
+    }
+}
+
+// ---- What there is ----
+
+TEST_F(CommandTest, Version) {
+    EXPECT_EQ(cli::version_text(system, "1.2.3", "1.2.3 (libudrv.so.7)"),
+              fmt::format("udrv 1.2.3\nlibrary: 1.2.3 (libudrv.so.7)\nABI: {}\nmodules: udrv not "
+                          "loaded, udrv_net not loaded, udrv_blk not loaded",
+                          UDRV_ABI_VERSION));
+    put(system.sys / "module/udrv/version", "1.2.2\n");
+    fs::create_directories(system.sys / "module/udrv_net"); // of before it had one
+    EXPECT_NE(cli::version_text(system, "1.2.3", "x")
+                  .find("modules: udrv 1.2.2, udrv_net of an unknown version, udrv_blk not loaded"),
+              std::string::npos);
+}
+
+TEST_F(CommandTest, HistoryOfDeaths) {
+    EXPECT_TRUE(cli::deaths(system, address).empty());
+    cli::record_death(system, address, "e1000", "killed by SIGKILL");
+    cli::record_death(system, address, "e1000", "two\tfields\nand lines");
+    auto records = cli::deaths(system, address);
+    ASSERT_EQ(records.size(), 2U);
+    EXPECT_EQ(records[0].number, 1U);
+    EXPECT_EQ(records[0].driver, "e1000");
+    EXPECT_EQ(records[0].cause, "killed by SIGKILL");
+    EXPECT_EQ(records[0].time.size(), std::string("2026-11-27T19:00:00Z").size());
+    EXPECT_EQ(records[1].cause, "two fields and lines");
+    for (std::size_t n = 0; n < cli::kept_deaths; ++n) {
+        cli::record_death(system, address, "e1000", "exit status 1");
+    }
+    records = cli::deaths(system, address);
+    ASSERT_EQ(records.size(), cli::kept_deaths);
+    EXPECT_EQ(records.front().number, 3U);
+    EXPECT_EQ(records.back().number, cli::kept_deaths + 2);
+    EXPECT_TRUE(cli::deaths(system, PciAddress::parse("00:11.0")).empty());
+    const fs::path file = root_ / "run/udrv/0000:00:10.0.deaths";
+    put(file, "nonsense\n1\t2\n\n4x\tt\td\tc\n5\tt\td\tc\tmore\n");
+    records = cli::deaths(system, address);
+    ASSERT_EQ(records.size(), 1U) << "what is not a record is none";
+    EXPECT_EQ(records[0].number, 5U);
+    EXPECT_EQ(records[0].cause, "c\tmore");
+    cli::record_death(system, address, "e1000", "after that");
+    EXPECT_EQ(cli::deaths(system, address).back().number, 6U);
+}
+
+TEST_F(CommandTest, StatusHasTheHistory) {
+    load_module();
+    fs::create_directory_symlink(system.device(address), system.pci_driver("udrv") / address.str());
+    auto json = nlohmann::json::parse(cli::status_json(system))["devices"][0];
+    EXPECT_EQ(json["deaths"], 0);
+    EXPECT_TRUE(json["history"].empty());
+    EXPECT_EQ(cli::status_table(system).find("deaths"), std::string::npos);
+    cli::record_death(system, address, "e1000", "exit status 3");
+    cli::record_death(system, address, "e1000", "killed by SIGKILL");
+    json = nlohmann::json::parse(cli::status_json(system))["devices"][0];
+    EXPECT_EQ(json["deaths"], 2);
+    ASSERT_EQ(json["history"].size(), 2U);
+    EXPECT_EQ(json["history"][0]["cause"], "exit status 3");
+    const std::string table = cli::status_table(system);
+    EXPECT_NE(table.find("\n  deaths: 2, the last one at 2"), std::string::npos) << table;
+    EXPECT_NE(table.find(", of e1000: killed by SIGKILL\n"), std::string::npos) << table;
+}
+
+TEST_F(CommandTest, OpenMetrics) {
+    const auto has = [&](const std::string& line) {
+        return ("\n" + cli::status_openmetrics(system)).find("\n" + line + "\n") !=
+               std::string::npos;
+    };
+    EXPECT_TRUE(has("# EOF")) << "also without the module";
+    load_module();
+    fs::create_directory_symlink(system.device(address), system.pci_driver("udrv") / address.str());
+    const fs::path attributes = system.device(address) / "udrv";
+    put(attributes / "owner", "0\n");
+    EXPECT_TRUE(has("udrv_up{bdf=\"0000:00:10.0\",driver=\"\",name=\"\"} 0"));
+    put(attributes / "owner", "123\n");
+    put(attributes / "driver", "udrv-e\"1\\\n");
+    put(attributes / "interrupts", "42\n");
+    put(attributes / "pinned_bytes", "4096\n");
+    put(system.device(address) / "net/udn0/mtu", "");
+    cli::record_death(system, address, "e1000", "exit status 3");
+    EXPECT_TRUE(has("udrv_up{bdf=\"0000:00:10.0\",driver=\"e\\\"1\\\\\",name=\"udn0\"} 1"))
+        << cli::status_openmetrics(system);
+    EXPECT_TRUE(has("udrv_interrupts_total{bdf=\"0000:00:10.0\"} 42"));
+    EXPECT_TRUE(has("udrv_deaths_total{bdf=\"0000:00:10.0\"} 1"));
+    EXPECT_TRUE(has("# UNIT udrv_pinned_bytes bytes"));
+    EXPECT_TRUE(has("udrv_pinned_bytes{bdf=\"0000:00:10.0\"} 4096"));
+    EXPECT_TRUE(cli::status_openmetrics(system).ends_with("# EOF\n"));
+    EXPECT_EQ(cli::status_openmetrics(system).find("\n\n"), std::string::npos);
+}
+
+TEST_F(CommandTest, Top) {
+    load_module();
+    EXPECT_TRUE(cli::look(system).devices.empty());
+    fs::create_directory_symlink(system.device(address), system.pci_driver("udrv") / address.str());
+    const fs::path device = system.device(address);
+    put(device / "udrv/owner", "123\n");
+    put(device / "udrv/driver", "udrv-e1000\n");
+    put(device / "udrv/state", "running\n");
+    put(device / "udrv/interrupts", "1000\n");
+    const auto count = [&](int packets, int ticks) {
+        put(device / "net/udn0/statistics/rx_packets", std::to_string(packets));
+        put(device / "net/udn0/statistics/rx_bytes", std::to_string(packets * 1024));
+        put(device / "udrv_disk/udb0/udb0/stat",
+            fmt::format("7 0 8 0 {} 0 {} 0 0 0 0", packets, packets * 2));
+        put(system.proc / "123/stat",
+            fmt::format("123 (udrv e) (x) S 1 1 1 0 -1 0 0 0 0 0 {} {} 0 0", ticks, ticks));
+    };
+    count(1000, 10);
+    cli::Look before = cli::look(system);
+    put(device / "udrv/interrupts", "1500\n");
+    count(5096, 35);
+    cli::Look after = cli::look(system);
+    after.time = before.time + std::chrono::seconds(2);
+    const auto words = [&] {
+        std::istringstream table(cli::top_table(before, after, 100));
+        std::string line;
+        std::getline(table, line);
+        std::getline(table, line);
+        std::istringstream row(line);
+        return std::vector<std::string>(std::istream_iterator<std::string>(row), {});
+    };
+    EXPECT_EQ(words(), (std::vector<std::string>{"0000:00:10.0", "e1000", "123", "running", "udn0",
+                                                 "25.0", "250", "2048", "2048", "2.0", "2.0"}));
+    after.devices.begin()->second.pid = 124; // another process: its time began anew
+    EXPECT_EQ(words()[5], "0.0");
+    after.devices.begin()->second.in = 0;
+    EXPECT_EQ(words()[7], "0") << "a counter that began anew";
+    before.devices.clear();
+    EXPECT_EQ(words()[8], "0") << "no rate without a look before";
+}
+
+TEST_F(CommandTest, Status) {
+    EXPECT_EQ(nlohmann::json::parse(cli::status_json(system)),
+              nlohmann::json::parse(R"({"schema": 1, "devices": []})"));
+    load_module();
+    EXPECT_EQ(nlohmann::json::parse(cli::status_json(system)),
+              nlohmann::json::parse(R"({"schema": 1, "devices": []})"));
     fs::create_directory_symlink(system.device(address), system.pci_driver("udrv") / address.str());
     const fs::path attributes = system.device(address) / "udrv";
     put(attributes / "state", "idle\n");
     put(attributes / "owner", "0\n");
     put(attributes / "driver", "\n");
-    auto json = nlohmann::json::parse(cli::status_json(system));
+    auto json = nlohmann::json::parse(cli::status_json(system))["devices"];
     ASSERT_EQ(json.size(), 1U);
     EXPECT_EQ(json[0]["bdf"], "0000:00:10.0");
     EXPECT_TRUE(json[0]["driver"].is_null());
@@ -385,7 +607,7 @@ TEST_F(CommandTest, Status) {
     put(attributes / "driver", "udrv-e1000\n");
     put(attributes / "interrupts", "42\n");
     put(system.device(address) / "net/udn0/mtu", "");
-    json = nlohmann::json::parse(cli::status_json(system));
+    json = nlohmann::json::parse(cli::status_json(system))["devices"];
     EXPECT_EQ(json[0]["driver"], "e1000");
     EXPECT_EQ(json[0]["pid"], 123);
     EXPECT_EQ(json[0]["state"], "running");
@@ -395,7 +617,7 @@ TEST_F(CommandTest, Status) {
     EXPECT_NE(cli::status_table(system).find("udn0"), std::string::npos);
     EXPECT_NE(cli::status_table(system).find(" trusted, no IOMMU\n"), std::string::npos);
     put(attributes / "untrusted", "1\n");
-    EXPECT_EQ(nlohmann::json::parse(cli::status_json(system))[0]["untrusted"], true);
+    EXPECT_EQ(nlohmann::json::parse(cli::status_json(system))["devices"][0]["untrusted"], true);
     EXPECT_NE(cli::status_table(system).find(" untrusted, no IOMMU\n"), std::string::npos);
 }
 

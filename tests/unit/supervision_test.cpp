@@ -47,6 +47,7 @@ class SupervisionTest : public testing::Test {
         for (const auto& action : actions) {
             if (action.what == Do::say) {
                 said = action.text;
+                cause = action.cause;
                 continue;
             }
             all += (all.empty() ? "" : " ") + names.at(action.what);
@@ -62,6 +63,7 @@ class SupervisionTest : public testing::Test {
         return did(supervision.died({.status = status, .lied = false, .bound = bound}, now));
     }
     std::string tick(Ms time) { return did(supervision.tick(after(time))); }
+    std::string cause; ///< of the last `say`
     /// A driver that has served for two seconds, with a successor.
     void settle() {
         EXPECT_EQ(did(supervision.begin(now)), "start");
@@ -84,6 +86,19 @@ class SupervisionTest : public testing::Test {
     Supervision::Time now{1h};
     std::string said;
 };
+
+TEST_F(SupervisionTest, ADeathHasItsCause) {
+    settle();
+    died(SIGSEGV);
+    EXPECT_EQ(cause, "killed by SIGSEGV");
+    EXPECT_EQ(did(supervision.serves(after(100ms))), "");
+    EXPECT_EQ(tick(5100ms), "kill make_successor") << "it made no progress";
+    died(SIGKILL);
+    EXPECT_EQ(cause, "no progress for 5000 ms");
+    EXPECT_EQ(did(supervision.asked_to_upgrade(now)), "");
+    died(3 << 8, false);
+    EXPECT_EQ(cause, "exit status 3") << said;
+}
 
 TEST_F(SupervisionTest, ADeathAfterALongLife) {
     settle();

@@ -14,16 +14,20 @@
 #include <sstream>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli/child.hpp"
+#include "cli/history.hpp"
+#include "cli/journal.hpp"
 #include "cli/service_manager.hpp"
 #include "cli/upgrade.hpp"
 #include "libudrv/process/output.hpp"
@@ -44,6 +48,7 @@ class SupervisorTest : public testing::Test {
         root_ = ::mkdtemp(pattern.data());
         system_.sys = root_ / "sys";
         system_.proc = "/proc";
+        system_.root = root_;
         fs::create_directories(system_.device(address_));
         fs::create_directories(system_.pci_driver("udrv"));
         fs::create_directory_symlink(system_.pci_driver("udrv"),
@@ -426,6 +431,61 @@ TEST_F(ServiceManagerTest, FeedsTheWatchdog) {
     ServiceManager of_another;
     of_another.awake(start);
     EXPECT_EQ(heard(), "");
+}
+
+// ---- What is kept of deaths ----
+
+TEST_F(SupervisorTest, RemembersDeaths) {
+    start();
+    ASSERT_TRUE(wait_for("old serving"));
+    for (int n = 1; n <= 3; ++n) {
+        kill_driver();
+        ASSERT_TRUE(wait_for("old serving", n + 1));
+    }
+    EXPECT_EQ(stopped(), 0);
+    const std::vector<DeathRecord> records = deaths(system_, address_);
+    ASSERT_EQ(records.size(), 3U) << "and the wanted end is none";
+    EXPECT_EQ(records.back().number, 3U);
+    EXPECT_EQ(records.back().driver, "driver");
+    EXPECT_EQ(records.back().cause, "killed by SIGKILL");
+}
+
+class JournalTest : public ServiceManagerTest {
+  protected:
+    JournalTest() {
+        listen((root_ / "journal").string());
+        ::unsetenv("NOTIFY_SOCKET");
+    }
+    ~JournalTest() override { ::unsetenv("JOURNAL_STREAM"); }
+
+    /// As systemd does for a service.
+    static void claim_standard_error(unsigned long more = 0) {
+        struct stat status {};
+        ASSERT_EQ(::fstat(STDERR_FILENO, &status), 0);
+        ::setenv("JOURNAL_STREAM",
+                 fmt::format("{}:{}", status.st_dev, status.st_ino + more).c_str(), 1);
+    }
+};
+
+TEST_F(JournalTest, SendsFields) {
+    claim_standard_error();
+    const Journal journal(root_ / "journal");
+    EXPECT_TRUE(journal.warn("it died", {{"UDRV_BDF", "0000:00:10.0"}, {"UDRV_CAUSE", ""}}));
+    EXPECT_EQ(heard(), "MESSAGE=it died\nPRIORITY=4\nSYSLOG_IDENTIFIER=udrv\n"
+                       "UDRV_BDF=0000:00:10.0\n");
+    EXPECT_TRUE(journal.warn("two\nlines", {}));
+    const std::string length("\x09\0\0\0\0\0\0\0", 8);
+    EXPECT_EQ(heard(), "MESSAGE\n" + length + "two\nlines\nPRIORITY=4\nSYSLOG_IDENTIFIER=udrv\n");
+}
+
+TEST_F(JournalTest, NotOfOneThatIsNoService) {
+    EXPECT_FALSE(Journal(root_ / "journal").warn("x", {}));
+    claim_standard_error(1); // a pipe of somebody's above us
+    EXPECT_FALSE(Journal(root_ / "journal").warn("x", {}));
+    EXPECT_EQ(heard(), "");
+    claim_standard_error();
+    EXPECT_FALSE(Journal(root_ / "nobody").warn("x", {})) << "it goes to standard error then";
+    EXPECT_FALSE(Journal(std::string(500, '/')).warn("x", {}));
 }
 
 // What a SIGHUP asks is lost if another one waits: who asks looks first.

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
 # shellcheck shell=bash
 # Source it behind disk_lib.sh, with both disks of the controller BDF being served.
-# What udevd makes of our disks with packaging/udev/60-udrv.rules, beside nothing but
+# What udevd makes of our disks with packaging/udev/60-udrv.rules.in, beside nothing but
 # the distribution's own rules.
 
 start_udevd() {
     mkdir -p /etc/udev/rules.d
-    cp packaging/udev/60-udrv.rules /etc/udev/rules.d/
+    cp "${UDRV_BUILD:-build}/install/60-udrv.rules" /etc/udev/rules.d/
     /lib/systemd/systemd-udevd --daemon --resolve-names=never
     udevadm trigger --action=add --subsystem-match=block --sysname-match='udb*'
     udevadm settle --timeout=120
