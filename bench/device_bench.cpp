@@ -148,8 +148,8 @@ void doorbell_to_driver(benchmark::State& state) {
         }
     };
     set_flags(IFF_UP);
-    Sleeper sleeper(irq, [&port] { port.queue.sleep.announce(); });
-    port.queue.sleep.announce();
+    Sleeper sleeper(irq, [&port] { port.queues[0].sleep.announce(); });
+    port.queues[0].sleep.announce();
     bool promiscuous = false;
     for (auto _ : state) {
         promiscuous = !promiscuous;

@@ -167,7 +167,7 @@ static void udrv_blk_detach(struct udrv_port *port, bool quiet)
 	queue_delayed_work(udrv_wq, &blk->window, recovery_window_s * HZ);
 }
 
-static void udrv_blk_publish(struct udrv_port *port)
+static void udrv_blk_publish(struct udrv_port *port, struct udrv_irq *irq)
 {
 	struct udrv_blk *blk = container_of(port, struct udrv_blk, port);
 	u32 n, batches;
@@ -216,7 +216,8 @@ static int udrv_blk_attach_all(struct udrv_blk *blk, struct udrv_session *s,
 	blk->session = s;
 	blk->need_wakeup = blk->port.shm + arg->need_wakeup;
 	blk->need_wakeup->kernel = 1;
-	blk->port.irq = udrv_session_irq(s, arg->vector);
+	blk->irq = udrv_session_irq(s, arg->vector);
+	blk->port.vectors = BIT(arg->vector);
 	for (n = 0; n < arg->nr_disks; n++) {
 		struct udrv_blk_disk *info = &arg->disks[n];
 
@@ -243,7 +244,7 @@ static struct udrv_port *udrv_blk_attach(struct udrv_session *s, struct udrv_por
 	u32 n;
 	int ret;
 
-	if (!arg->nr_disks || arg->nr_disks > UDRV_BLK_MAX_DISKS || arg->reserved ||
+	if (!arg->nr_disks || arg->nr_disks > UDRV_BLK_MAX_DISKS ||
 	    arg->vector >= s->nr_irqs)
 		return ERR_PTR(-EINVAL);
 	for (n = 0; n < arg->nr_disks; n++) {
@@ -271,6 +272,7 @@ static struct udrv_port *udrv_blk_attach(struct udrv_session *s, struct udrv_por
 
 static struct udrv_port_type udrv_blk_type = {
 	.owner = THIS_MODULE, .arg_bytes = sizeof(struct udrv_blk_attach),
+	.arg_least = 6680,
 	.attach = udrv_blk_attach, .detach = udrv_blk_detach,
 	.publish = udrv_blk_publish, .remove = udrv_blk_remove,
 };

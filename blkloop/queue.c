@@ -22,7 +22,7 @@ static void udrv_blk_commit_rqs(struct blk_mq_hw_ctx *hctx)
 	struct udrv_disk *d = hctx->queue->queuedata;
 
 	if (READ_ONCE(d->attached))	/* till the queue is quiesced, which waits for us */
-		udrv_wake_driver(d->blk->need_wakeup, UDRV_WAKE_WORK, d->blk->port.irq);
+		udrv_wake_driver(d->blk->need_wakeup, UDRV_WAKE_WORK, d->blk->irq);
 }
 
 /* ---- From a request to its slot ---------------------------------------------- */

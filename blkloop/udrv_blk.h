@@ -66,6 +66,7 @@ struct udrv_disk {
 struct udrv_blk {
 	struct udrv_port port;
 	struct udrv_session *session;	/* NULL: no driver */
+	struct udrv_irq *irq;		/* carries the doorbells */
 	struct udrv_need_wakeup *need_wakeup;
 	struct delayed_work window;
 	u32 nr_disks;

@@ -20,8 +20,14 @@ static int udrv_info(struct udrv_session *s, void *arg)
 	struct udrv_info *info = arg;
 	int i;
 
+	if (info->abi_version != UDRV_ABI_VERSION) {
+		info->abi_version = UDRV_ABI_VERSION;
+		return -EPROTO;
+	}
 	*info = (struct udrv_info){
+		.size = info->size,
 		.abi_version = UDRV_ABI_VERSION,
+		.features = info->features & UDRV_FEATURES_ALL,
 		.vendor = pdev->vendor,
 		.device = pdev->device,
 		.subsystem_vendor = pdev->subsystem_vendor,
@@ -93,8 +99,7 @@ static int udrv_config(struct udrv_session *s, void *arg)
 	struct udrv_config *c = arg;
 	int ret;
 
-	if (c->write > 1 || c->offset >= pdev->cfg_size || (!c->write && c->offset % 4) ||
-	    c->reserved)
+	if (c->write > 1 || c->offset >= pdev->cfg_size || (!c->write && c->offset % 4))
 		return -EINVAL;
 	if (!c->write)
 		ret = pci_read_config_dword(pdev, c->offset, &c->value);
@@ -136,8 +141,8 @@ static bool udrv_stop_write_valid(struct pci_dev *pdev, const struct udrv_stop_w
 	default:
 		return false;
 	}
-	return !w->reserved && w->offset % w->len_bytes == 0 &&
-	       w->offset + w->len_bytes <= pci_resource_len(pdev, w->bar);
+	return w->offset % w->len_bytes == 0 &&
+	       (u64)w->offset + w->len_bytes <= pci_resource_len(pdev, w->bar);
 }
 
 static int udrv_stop_write(struct udrv_session *s, void *arg)
@@ -163,23 +168,68 @@ static int udrv_stop_write(struct udrv_session *s, void *arg)
 	return 0;
 }
 
+#define UDRV_CALL_LOCKED	BIT(0)	/* with s->lock held and the session not dead */
+#define UDRV_CALL_ANSWERS	BIT(1)	/* its structure is written back */
+
 static const struct udrv_call {
 	unsigned int cmd;
-	bool locked;		/* called with s->lock held and the session not dead */
+	unsigned int flags;
+	u32 bytes;		/* of its structure; 0: it takes a value */
+	u32 least;		/* of these, in the first version of ABI 4 */
 	int (*call)(struct udrv_session *s, void *arg);
 } udrv_calls[] = {
-	{ UDRV_IOC_INFO, true, udrv_info },
-	{ UDRV_IOC_CONFIG, true, udrv_config },
-	{ UDRV_IOC_IRQ_SETUP, true, udrv_irq_setup },
-	{ UDRV_IOC_IRQ_OPEN, true, udrv_irq_open_fd },
-	{ UDRV_IOC_INTX_MASK, true, udrv_intx_mask_by },
-	{ UDRV_IOC_DMA_BITS, true, udrv_dma_bits },
-	{ UDRV_IOC_BUS_MASTER, true, udrv_bus_master },
-	{ UDRV_IOC_STOP_WRITE, true, udrv_stop_write },
-	{ UDRV_IOC_COHERENT, true, udrv_dma_coherent },
-	{ UDRV_IOC_DMA_EXCHANGE, false, udrv_dma_exchange },
-	{ UDRV_IOC_ATTACH, false, udrv_attach },
+	{ UDRV_IOC_INFO, UDRV_CALL_LOCKED | UDRV_CALL_ANSWERS,
+	  sizeof(struct udrv_info), 184, udrv_info },
+	{ UDRV_IOC_CONFIG, UDRV_CALL_LOCKED | UDRV_CALL_ANSWERS,
+	  sizeof(struct udrv_config), 16, udrv_config },
+	{ UDRV_IOC_IRQ_SETUP, UDRV_CALL_LOCKED | UDRV_CALL_ANSWERS,
+	  sizeof(struct udrv_irq_setup), 144, udrv_irq_setup },
+	{ UDRV_IOC_IRQ_OPEN, UDRV_CALL_LOCKED, 0, 0, udrv_irq_open_fd },
+	{ UDRV_IOC_INTX_MASK, UDRV_CALL_LOCKED,
+	  sizeof(struct udrv_intx_mask), 24, udrv_intx_mask_by },
+	{ UDRV_IOC_DMA_BITS, UDRV_CALL_LOCKED, 0, 0, udrv_dma_bits },
+	{ UDRV_IOC_BUS_MASTER, UDRV_CALL_LOCKED, 0, 0, udrv_bus_master },
+	{ UDRV_IOC_STOP_WRITE, UDRV_CALL_LOCKED,
+	  sizeof(struct udrv_stop_write), 32, udrv_stop_write },
+	{ UDRV_IOC_COHERENT, UDRV_CALL_LOCKED | UDRV_CALL_ANSWERS,
+	  sizeof(struct udrv_coherent), 24, udrv_dma_coherent },
+	{ UDRV_IOC_DMA_EXCHANGE, 0, sizeof(struct udrv_dma_exchange), 16, udrv_dma_exchange },
+	{ UDRV_IOC_ATTACH, 0, sizeof(struct udrv_attach), 16, udrv_attach },
 };
+
+/*
+ * A structure of the caller's, which begins with its size. What it does not have is 0,
+ * what we do not know must be. Returns its size.
+ */
+long udrv_copy_struct(void *to, u32 bytes, u32 least, const void __user *from)
+{
+	u32 size;
+	int ret;
+
+	if (get_user(size, (const u32 __user *)from))
+		return -EFAULT;
+	if (size < least)
+		return -EINVAL;
+	if (size > PAGE_SIZE + bytes)
+		return -E2BIG;
+	ret = copy_struct_from_user(to, bytes, from, size);
+	if (ret)
+		return ret;
+	*(u32 *)to = size;	/* as it was read first */
+	return size;
+}
+
+/*
+ * UDRV_IOC_INFO of the versions 1 to 3 of the ABI. Their programs begin with it, and
+ * say in their own words what is wrong when the version is not theirs.
+ */
+static long udrv_old_info(unsigned int cmd, void __user *uarg)
+{
+	if (_IOC_TYPE(cmd) != _IOC_TYPE(UDRV_IOC_INFO) || _IOC_NR(cmd) ||
+	    _IOC_DIR(cmd) != _IOC_READ || _IOC_SIZE(cmd) < sizeof(u32))
+		return -ENOTTY;
+	return put_user((u32)UDRV_ABI_VERSION, (u32 __user *)uarg);
+}
 
 long udrv_ioctl(struct file *file, unsigned int cmd, unsigned long value)
 {
@@ -188,28 +238,32 @@ long udrv_ioctl(struct file *file, unsigned int cmd, unsigned long value)
 	void __user *uarg = (void __user *)value;
 	u64 arg[sizeof(struct udrv_info) / sizeof(u64)] = { value };	/* the largest */
 	unsigned int noio;
+	long size = 0;
 	int ret;
 
 	while (c->cmd != cmd)
 		if (++c == udrv_calls + ARRAY_SIZE(udrv_calls))
-			return -ENOTTY;
+			return udrv_old_info(cmd, uarg);
 	if (current->mm != s->mn.mm)
 		return -EPERM;
 	udrv_set_freezable(s);
-	if ((_IOC_DIR(cmd) & _IOC_WRITE) && copy_from_user(arg, uarg, _IOC_SIZE(cmd)))
-		return -EFAULT;
+	if (c->bytes)
+		size = udrv_copy_struct(arg, c->bytes, c->least, uarg);
+	if (size < 0)
+		return size;
 	/*
 	 * Memory that the call needs must not be waited for on the disk that this very
 	 * process serves; nor may the end of the session, which needs s->lock.
 	 */
 	noio = memalloc_noio_save();
-	if (c->locked)
+	if (c->flags & UDRV_CALL_LOCKED)
 		mutex_lock(&s->lock);
 	ret = s->dead ? -ENODEV : c->call(s, arg);	/* not locked: looks again */
-	if (c->locked)
+	if (c->flags & UDRV_CALL_LOCKED)
 		mutex_unlock(&s->lock);
 	memalloc_noio_restore(noio);
-	if ((_IOC_DIR(cmd) & _IOC_READ) && copy_to_user(uarg, arg, _IOC_SIZE(cmd)) && ret >= 0)
+	if ((c->flags & UDRV_CALL_ANSWERS) &&
+	    copy_to_user(uarg, arg, min_t(u32, size, c->bytes)) && ret >= 0)
 		ret = -EFAULT;
 	return ret;
 }

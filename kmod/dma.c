@@ -84,7 +84,7 @@ int udrv_dma_coherent(struct udrv_session *s, void *argp)
 	struct udrv_region *r;
 	int ret;
 
-	if (!arg->len_bytes || arg->len_bytes > PAGE_SIZE << 10 || arg->reserved)
+	if (!arg->len_bytes || arg->len_bytes > PAGE_SIZE << 10)
 		return -EINVAL;
 	r = kzalloc(sizeof(*r), GFP_KERNEL_ACCOUNT);
 	if (!r)
@@ -260,7 +260,7 @@ int udrv_dma_exchange(struct udrv_session *s, void *arg)
 	int ret = 0;
 	u32 i;
 
-	if (!x->nr_regions || x->nr_regions > UDRV_MAX_DMA_BATCH || x->reserved)
+	if (!x->nr_regions || x->nr_regions > UDRV_MAX_DMA_BATCH)
 		return -EINVAL;
 	for (i = 0; i < x->nr_regions; i++) {
 		if (copy_from_user(&r, &regions[i], sizeof(r)))

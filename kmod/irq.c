@@ -57,7 +57,7 @@ int udrv_intx_mask_by(struct udrv_session *s, void *argp)
 	resource_size_t len;
 	u32 last;
 
-	if (arg->bar >= UDRV_NR_BARS || arg->reserved)
+	if (arg->bar >= UDRV_NR_BARS)
 		return -EINVAL;
 	arg->bar = array_index_nospec(arg->bar, UDRV_NR_BARS);
 	len = pci_resource_len(pdev, arg->bar);
@@ -199,7 +199,7 @@ static void udrv_irq_publish(struct udrv_irq *irq)
 	rcu_read_lock();
 	port = rcu_dereference(irq->port);
 	if (port)
-		port->type->publish(port);
+		port->type->publish(port, irq);
 	rcu_read_unlock();
 }
 
@@ -372,7 +372,8 @@ int udrv_irq_setup(struct udrv_session *s, void *argp)
 	struct udrv_irq_setup *arg = argp;
 	int n = 0, i;
 
-	if (arg->mode > UDRV_IRQ_MSIX || !arg->nr_vectors || arg->nr_vectors > UDRV_MAX_IRQS)
+	if (arg->mode > UDRV_IRQ_MSIX || !arg->nr_vectors || arg->nr_vectors > UDRV_MAX_IRQS ||
+	    arg->reserved)
 		return -EINVAL;
 	if (s->nr_irqs)
 		return -EBUSY;

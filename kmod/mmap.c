@@ -8,9 +8,27 @@
  */
 #include "udrv_core.h"
 
-#define UDRV_REGION_SHIFT	(UDRV_MMAP_SHIFT - PAGE_SHIFT)
-#define UDRV_REGION(pgoff)	((pgoff) >> UDRV_REGION_SHIFT)
-#define UDRV_REGION_PAGE(pgoff)	((pgoff) & ((1UL << UDRV_REGION_SHIFT) - 1))
+/* What an offset for mmap(2) names. */
+struct udrv_place_in {
+	bool coherent;
+	unsigned long number;		/* BAR, port, or handle of coherent memory */
+	unsigned long page;		/* of it */
+};
+
+static struct udrv_place_in udrv_place_of(unsigned long pgoff)
+{
+	u64 offset = (u64)pgoff << PAGE_SHIFT;
+	struct udrv_place_in place = { .coherent = offset >= UDRV_MMAP_COHERENT(0) };
+	unsigned int shift = UDRV_MMAP_SHIFT;
+
+	if (place.coherent) {
+		offset -= UDRV_MMAP_COHERENT(0);
+		shift = UDRV_MMAP_COHERENT_SHIFT;
+	}
+	place.number = offset >> shift;
+	place.page = (offset & (BIT_ULL(shift) - 1)) >> PAGE_SHIFT;
+	return place;
+}
 
 /*
  * A BAR that is smaller than a page. The rest of its page may be given to another
@@ -124,35 +142,37 @@ void udrv_bars_release(struct udrv_device *udev)
 	}
 }
 
-/* First page frame and length in pages of a region, or 0 pages if there is none. */
-static unsigned long udrv_region_lookup(struct udrv_session *s, unsigned long region,
-					unsigned long *pfn)
+/* First page frame and length in pages of a BAR or a block, or 0 pages if there is none. */
+static unsigned long udrv_place_lookup(struct udrv_session *s, const struct udrv_place_in *place,
+				       unsigned long *pfn)
 {
 	struct pci_dev *pdev = s->udev->pdev;
+	unsigned long bar = place->number;
 	resource_size_t start;
 
-	if (region >= UDRV_REGION(UDRV_MMAP_COHERENT(0) >> PAGE_SHIFT))
-		return udrv_dma_pages(s, region - (UDRV_MMAP_COHERENT(0) >> UDRV_MMAP_SHIFT), pfn);
-	if (region >= UDRV_NR_BARS)
+	if (place->coherent)
+		return udrv_dma_pages(s, place->number, pfn);
+	if (bar >= UDRV_NR_BARS)
 		return 0;
-	region = array_index_nospec(region, UDRV_NR_BARS);
-	if (!(s->udev->bar_maps & BIT(region)))
+	bar = array_index_nospec(bar, UDRV_NR_BARS);
+	if (!(s->udev->bar_maps & BIT(bar)))
 		return 0;
-	start = pci_resource_start(pdev, region);
+	start = pci_resource_start(pdev, bar);
 	*pfn = start >> PAGE_SHIFT;
-	return PAGE_ALIGN(offset_in_page(start) + pci_resource_len(pdev, region)) >> PAGE_SHIFT;
+	return PAGE_ALIGN(offset_in_page(start) + pci_resource_len(pdev, bar)) >> PAGE_SHIFT;
 }
 
 static vm_fault_t udrv_fault(struct vm_fault *vmf)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	struct udrv_session *s = vma->vm_private_data;
-	unsigned long page = UDRV_REGION_PAGE(vmf->pgoff), pfn;
+	struct udrv_place_in place = udrv_place_of(vmf->pgoff);
 	vm_fault_t ret = VM_FAULT_SIGBUS;
+	unsigned long pfn;
 
 	down_read(&s->map_lock);
-	if (!s->dead && page < udrv_region_lookup(s, UDRV_REGION(vmf->pgoff), &pfn))
-		ret = vmf_insert_pfn(vma, vmf->address & PAGE_MASK, pfn + page);
+	if (!s->dead && place.page < udrv_place_lookup(s, &place, &pfn))
+		ret = vmf_insert_pfn(vma, vmf->address & PAGE_MASK, pfn + place.page);
 	up_read(&s->map_lock);
 	return ret;
 }
@@ -162,8 +182,8 @@ static const struct vm_operations_struct udrv_vm_ops = { .fault = udrv_fault };
 int udrv_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct udrv_session *s = file->private_data;
-	unsigned long region = UDRV_REGION(vma->vm_pgoff);
-	unsigned long page = UDRV_REGION_PAGE(vma->vm_pgoff), nr, pfn;
+	struct udrv_place_in place = udrv_place_of(vma->vm_pgoff);
+	unsigned long nr, pfn;
 	int ret;
 
 	if (!(vma->vm_flags & VM_SHARED) || vma->vm_mm != s->mn.mm)
@@ -172,12 +192,13 @@ int udrv_mmap(struct file *file, struct vm_area_struct *vma)
 	vm_flags_set(vma, VM_DONTCOPY | VM_DONTEXPAND | VM_DONTDUMP);
 	down_read(&s->map_lock);
 	ret = s->dead ? -ENODEV : -EINVAL;
-	nr = s->dead ? 0 : udrv_region_lookup(s, region, &pfn);
-	if (!s->dead && region == UDRV_MMAP_PORT >> UDRV_MMAP_SHIFT && READ_ONCE(s->port)) {
-		ret = remap_vmalloc_range(vma, s->port->shm, page);	/* set once */
-	} else if (page < nr && vma_pages(vma) <= nr - page) {
+	nr = s->dead ? 0 : udrv_place_lookup(s, &place, &pfn);
+	if (!s->dead && !place.coherent && place.number == UDRV_MMAP_PORT >> UDRV_MMAP_SHIFT &&
+	    READ_ONCE(s->port)) {
+		ret = remap_vmalloc_range(vma, s->port->shm, place.page);	/* set once */
+	} else if (place.page < nr && vma_pages(vma) <= nr - place.page) {
 		vm_flags_set(vma, VM_IO | VM_PFNMAP);
-		if (region < UDRV_NR_BARS)
+		if (!place.coherent)
 			vma->vm_page_prot = pgprot_noncached(vma->vm_page_prot);
 		vma->vm_private_data = s;
 		vma->vm_ops = &udrv_vm_ops;

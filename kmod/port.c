@@ -34,18 +34,24 @@ static struct udrv_port_type *udrv_port_type_get(u32 kind)
 int udrv_attach(struct udrv_session *s, void *argp)
 {
 	struct udrv_attach *attach = argp;
+	void __user *uarg = u64_to_user_ptr(attach->arg);
 	struct udrv_device *udev = s->udev;
 	struct udrv_port *port;
 	struct udrv_port_type *type;
+	unsigned int vector;
+	long size;
 	void *arg;
 	int ret;
 
 	type = udrv_port_type_get(attach->kind);
 	if (!type)
 		return -EPROTONOSUPPORT;
-	arg = attach->len_bytes == type->arg_bytes ?
-	      memdup_user(u64_to_user_ptr(attach->arg), type->arg_bytes) : ERR_PTR(-EINVAL);
-	ret = PTR_ERR_OR_ZERO(arg);
+	ret = -ENOMEM;
+	arg = kzalloc(type->arg_bytes, GFP_KERNEL_ACCOUNT);
+	if (!arg)
+		goto out;
+	size = udrv_copy_struct(arg, type->arg_bytes, type->arg_least, uarg);
+	ret = min(size, 0L);
 	if (ret)
 		goto out;
 	mutex_lock(&s->lock);
@@ -60,13 +66,14 @@ int udrv_attach(struct udrv_session *s, void *argp)
 		udev->port = port;
 		port->type = type;
 		WRITE_ONCE(s->port, port);
-		rcu_assign_pointer(port->irq->port, port);
+		for_each_set_bit(vector, &port->vectors, s->nr_irqs)
+			rcu_assign_pointer(s->irqs[vector].port, port);
 	}
 	mutex_unlock(&s->lock);
-	if (!ret && copy_to_user(u64_to_user_ptr(attach->arg), arg, type->arg_bytes))
+	if (!ret && copy_to_user(uarg, arg, min_t(u32, size, type->arg_bytes)))
 		ret = -EFAULT;
-	kfree(arg);
 out:
+	kfree(arg);
 	module_put(type->owner);
 	return ret;
 }

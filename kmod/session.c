@@ -314,9 +314,10 @@ void udrv_device_end_session(struct udrv_device *udev)
 
 void udrv_violation(struct udrv_session *s, const char *what)
 {
-	atomic_long_inc(&s->udev->violations);
+	/* One a session: each of its queues may find the same. */
 	if (test_and_set_bit(UDRV_SESSION_VIOLATED, &s->flags))
 		return;
+	atomic_long_inc(&s->udev->violations);
 	pci_warn(s->udev->pdev, "driver %s (pid %d) broke the protocol: %s; session ended\n",
 		 s->comm, s->pid, what);
 	udrv_session_kill(s);
@@ -419,5 +420,6 @@ const struct file_operations udrv_session_fops = {
 	.open = udrv_open,
 	.release = udrv_release,
 	.unlocked_ioctl = udrv_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,	/* structures are the same for 32 bits */
 	.mmap = udrv_mmap,
 };

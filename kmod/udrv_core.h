@@ -153,15 +153,19 @@ struct udrv_device {
 
 struct udrv_port_type {
 	struct module *owner;
-	size_t arg_bytes;
+	u32 arg_bytes;			/* of its attach structure */
+	u32 arg_least;			/* of these, in the first version of ABI 4 */
 	/*
 	 * Attach the session; `port` is the one that the device has already, or
 	 * NULL: then make one. `arg` is a kernel copy, written back on success.
 	 * Called with s->lock held.
 	 */
 	struct udrv_port *(*attach)(struct udrv_session *s, struct udrv_port *port, void *arg);
-	/* Reader of an IRQ file is about to wait. RCU read side, bottom halves on. */
-	void (*publish)(struct udrv_port *port);
+	/*
+	 * Reader of an IRQ file is about to wait: of one whose vector the port named.
+	 * RCU read side, bottom halves on.
+	 */
+	void (*publish)(struct udrv_port *port, struct udrv_irq *irq);
 	/*
 	 * The session is over: take everything back. `quiet`: the device does no
 	 * DMA any more; if not, keep for ever what it might write.
@@ -174,7 +178,7 @@ struct udrv_port_type {
 struct udrv_port {
 	struct udrv_port_type *type;
 	struct udrv_device *udev;
-	struct udrv_irq *irq;		/* carries the doorbells while attached */
+	unsigned long vectors;		/* by number: whose files publish, while attached */
 	void *shm;			/* vmalloc_user(): the rings, while attached */
 };
 
@@ -237,6 +241,7 @@ void udrv_shutdown(struct pci_dev *pdev);
 void udrv_set_freezable(struct udrv_session *s);
 
 /* calls.c */
+long udrv_copy_struct(void *to, u32 bytes, u32 least, const void __user *from);
 long udrv_ioctl(struct file *file, unsigned int cmd, unsigned long value);
 
 /* session.c */

@@ -80,12 +80,27 @@ static void udrv_net_get_pauseparam(struct net_device *dev, struct ethtool_pause
 
 /* ---- Counters and registers ------------------------------------------------ */
 
+static const char * const udrv_net_queue_stats[] = {
+	"rx_queue_%u_packets",
+	"rx_queue_%u_bytes",
+	"tx_queue_%u_packets",
+	"tx_queue_%u_bytes",
+};
+
+/* Of several queues, each; the sum of all is in `ip -s link`. */
+static unsigned int udrv_net_nr_queue_stats(const struct udrv_net *n)
+{
+	return n->nr_queues > 1 ? n->nr_queues * ARRAY_SIZE(udrv_net_queue_stats) : 0;
+}
+
 /* The set changes under rtnl only, which the caller holds from count to values. */
 static int udrv_net_get_sset_count(struct net_device *dev, int set)
 {
 	struct udrv_net *n = netdev_priv(dev);
 
-	return set == ETH_SS_STATS ? n->nr_stats : -EOPNOTSUPP;
+	if (set != ETH_SS_STATS)
+		return -EOPNOTSUPP;
+	return n->nr_stats + udrv_net_nr_queue_stats(n);
 }
 
 static void udrv_net_get_strings(struct net_device *dev, u32 set, u8 *data)
@@ -96,15 +111,29 @@ static void udrv_net_get_strings(struct net_device *dev, u32 set, u8 *data)
 	for (i = 0; i < n->nr_stats; i++, data += ETH_GSTRING_LEN)
 		snprintf(data, ETH_GSTRING_LEN, "%*pE",	/* escaped: they are the driver's words */
 			 (int)strlen(n->stat_names[i]), n->stat_names[i]);
+	for (i = 0; i < udrv_net_nr_queue_stats(n); i++, data += ETH_GSTRING_LEN)
+		snprintf(data, ETH_GSTRING_LEN,
+			 udrv_net_queue_stats[i % ARRAY_SIZE(udrv_net_queue_stats)],
+			 i / (unsigned int)ARRAY_SIZE(udrv_net_queue_stats));
 }
 
 static void udrv_net_get_stats(struct net_device *dev, struct ethtool_stats *stats, u64 *data)
 {
 	struct udrv_net *n = netdev_priv(dev);
+	unsigned int i;
 
 	spin_lock_bh(&n->state_lock);
 	memcpy(data, n->published.stats, n->nr_stats * sizeof(*data));
 	spin_unlock_bh(&n->state_lock);
+	if (!udrv_net_nr_queue_stats(n))
+		return;
+	data += n->nr_stats;
+	for (i = 0; i < n->nr_queues; i++) {
+		*data++ = READ_ONCE(n->channels[i].counts.rx_packets);
+		*data++ = READ_ONCE(n->channels[i].counts.rx_bytes);
+		*data++ = READ_ONCE(n->channels[i].counts.tx_packets);
+		*data++ = READ_ONCE(n->channels[i].counts.tx_bytes);
+	}
 }
 
 /* Offsets and values, as the driver last read them. */
@@ -168,6 +197,35 @@ static int udrv_net_set_ringparam(struct net_device *dev, struct ethtool_ringpar
 	return 0;
 }
 
+/* ---- Queues ---------------------------------------------------------------- */
+
+static void udrv_net_get_channels(struct net_device *dev, struct ethtool_channels *channels)
+{
+	struct udrv_net *n = netdev_priv(dev);
+
+	channels->max_combined = n->nr_queues;
+	channels->combined_count = dev->real_num_tx_queues;
+}
+
+/*
+ * The driver keeps its queues, and has the chip receive into fewer of them. What is under
+ * way on the others is still delivered.
+ */
+static int udrv_net_set_channels(struct net_device *dev, struct ethtool_channels *channels)
+{
+	struct udrv_net *n = netdev_priv(dev);
+	u32 before = n->wanted_queues;
+	int ret;
+
+	n->wanted_queues = channels->combined_count;
+	ret = udrv_net_use_queues(n);
+	if (ret)
+		n->wanted_queues = before;
+	else
+		udrv_net_desire(dev);
+	return ret;
+}
+
 const struct ethtool_ops udrv_net_ethtool_ops = {
 	.supported_coalesce_params = ETHTOOL_COALESCE_RX_USECS,
 	.get_drvinfo = udrv_net_get_drvinfo,
@@ -184,5 +242,7 @@ const struct ethtool_ops udrv_net_ethtool_ops = {
 	.set_coalesce = udrv_net_set_coalesce,
 	.get_ringparam = udrv_net_get_ringparam,
 	.set_ringparam = udrv_net_set_ringparam,
+	.get_channels = udrv_net_get_channels,
+	.set_channels = udrv_net_set_channels,
 	.get_ts_info = ethtool_op_get_ts_info,	/* transmit stamps by software */
 };

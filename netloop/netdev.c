@@ -38,6 +38,41 @@ static const struct net_device_ops udrv_net_ops = {
 	.ndo_set_rx_mode = udrv_net_desire_locked,
 };
 
+/* Each processor sends by a queue of its own, as far as there are queues. */
+void udrv_net_spread(struct net_device *dev)
+{
+	unsigned int nr = dev->real_num_tx_queues;
+	unsigned int i, cpu, n;
+	cpumask_var_t mask;
+
+	if (nr < 2 || !alloc_cpumask_var(&mask, GFP_KERNEL))
+		return;
+	for (i = 0; i < nr; i++) {
+		cpumask_clear(mask);
+		n = 0;
+		for_each_online_cpu(cpu)
+			if (n++ % nr == i)
+				cpumask_set_cpu(cpu, mask);
+		netif_set_xps_queue(dev, mask, i);
+	}
+	free_cpumask_var(mask);
+}
+
+/* Of the driver's queues, those that are wanted. Under rtnl. */
+int udrv_net_use_queues(struct udrv_net *n)
+{
+	unsigned int before = n->dev->real_num_tx_queues;
+	unsigned int nr = n->nr_queues;
+	int ret;
+
+	if (n->wanted_queues)
+		nr = min(nr, n->wanted_queues);
+	ret = netif_set_real_num_queues(n->dev, nr, nr);
+	if (!ret && nr != before)
+		udrv_net_spread(n->dev);
+	return ret;
+}
+
 /* Up, down, MAC, MTU, features, name: whatever has changed, the page says it all. */
 static int udrv_net_event(struct notifier_block *nb, unsigned long event, void *info)
 {

@@ -6,27 +6,46 @@
 #include "udrv_net.h"
 #include "udrv_version.h"
 
-/* ---- The queue of a session ------------------------------------------------ */
+/* ---- The queues of a session ----------------------------------------------- */
 
-static bool udrv_net_valid(const struct udrv_net_attach *arg)
+static bool udrv_net_valid_stats(const struct udrv_net_attach *arg)
 {
 	u32 i;
 
-	for (i = 0; i < arg->nr_stats && i < UDRV_NET_MAX_STATS; i++)
+	if (arg->nr_stats > UDRV_NET_MAX_STATS)
+		return false;
+	for (i = 0; i < arg->nr_stats; i++)
 		if (!arg->stat_names[i][0] || arg->stat_names[i][UDRV_NET_STAT_LEN - 1])
 			return false;
-	return !arg->reserved0 && !(arg->flags & ~UDRV_NET_ATTACH_ALL) && arg->nr_queues == 1 &&
-	       !arg->name[UDRV_NET_NAME_LEN - 1] && !(arg->features & ~UDRV_NET_F_ALL) &&
-	       is_power_of_2(arg->tx_depth) && is_power_of_2(arg->rx_depth) &&
+	return true;
+}
+
+static bool udrv_net_valid_queues(const struct udrv_session *s, const struct udrv_net_attach *arg)
+{
+	u32 i;
+
+	if (!arg->nr_queues || arg->nr_queues > UDRV_NET_MAX_QUEUES || arg->vector >= s->nr_irqs)
+		return false;
+	for (i = 0; i < arg->nr_queues; i++)
+		if (arg->queues[i].vector >= s->nr_irqs || arg->queues[i].reserved[0] ||
+		    arg->queues[i].reserved[1])
+			return false;
+	return is_power_of_2(arg->tx_depth) && is_power_of_2(arg->rx_depth) &&
 	       min(arg->tx_depth, arg->rx_depth) >= UDRV_NET_MIN_DEPTH &&
-	       max(arg->tx_depth, arg->rx_depth) <= UDRV_NET_MAX_DEPTH &&
+	       max(arg->tx_depth, arg->rx_depth) <= UDRV_NET_MAX_DEPTH;
+}
+
+static bool udrv_net_valid(const struct udrv_session *s, const struct udrv_net_attach *arg)
+{
+	return !arg->reserved0 && !arg->reserved1 && !(arg->flags & ~UDRV_NET_ATTACH_ALL) &&
+	       udrv_net_valid_queues(s, arg) && udrv_net_valid_stats(arg) &&
+	       !arg->name[UDRV_NET_NAME_LEN - 1] && !(arg->features & ~UDRV_NET_F_ALL) &&
 	       arg->rx_buf_bytes >= 256 && arg->rx_buf_bytes <= UDRV_NET_MAX_BUF &&
 	       arg->tx_max_segments && arg->max_mtu >= ETH_MIN_MTU &&
 	       arg->max_mtu <= ETH_MAX_MTU - ETH_HLEN && is_valid_ether_addr(arg->mac) &&
 	       (!arg->max_tso_bytes || (arg->max_tso_bytes >= UDRV_NET_MIN_TSO_BYTES &&
 					arg->max_tso_bytes <= UDRV_NET_MAX_TSO_BYTES)) &&
-	       arg->max_unicast <= UDRV_NET_MAX_UNICAST && arg->nr_stats <= UDRV_NET_MAX_STATS &&
-	       !arg->driver[UDRV_NET_DRIVER_LEN - 1];
+	       arg->max_unicast <= UDRV_NET_MAX_UNICAST && !arg->driver[UDRV_NET_DRIVER_LEN - 1];
 }
 
 /* What the driver can receive of a frame, with a tag, in buffers of its size. */
@@ -41,13 +60,14 @@ static u32 udrv_net_limit(u32 limit)
 }
 
 /*
- * Take over the limits of a driver. The names of its counters stay what they were for
- * who is in the middle of asking for them.
+ * Take over the limits of a driver. Its queues, and the names of its counters, stay what
+ * they were for who is in the middle of asking for them.
  */
-static void udrv_net_set_limits(struct udrv_net *n, const struct udrv_net_attach *arg)
+static int udrv_net_set_limits(struct udrv_net *n, const struct udrv_net_attach *arg)
 {
-	bool same = n->nr_stats == arg->nr_stats &&
+	bool same = n->nr_stats == arg->nr_stats && n->nr_queues == arg->nr_queues &&
 		    !memcmp(n->stat_names, arg->stat_names, sizeof(n->stat_names));
+	int ret;
 
 	WRITE_ONCE(n->max_csum_field, udrv_net_limit(arg->max_csum_field));
 	WRITE_ONCE(n->max_tso_hdr_bytes, udrv_net_limit(arg->max_tso_hdr_bytes));
@@ -55,8 +75,10 @@ static void udrv_net_set_limits(struct udrv_net *n, const struct udrv_net_attach
 	WRITE_ONCE(n->max_rx_usecs, arg->max_rx_usecs);
 	WRITE_ONCE(n->max_unicast, arg->max_unicast);
 	if (same && !strcmp(n->driver, arg->driver))
-		return;
+		return 0;
 	rtnl_lock();
+	n->nr_queues = arg->nr_queues;
+	ret = udrv_net_use_queues(n);
 	memcpy(n->driver, arg->driver, sizeof(n->driver));
 	n->nr_stats = arg->nr_stats;
 	memcpy(n->stat_names, arg->stat_names, sizeof(n->stat_names));
@@ -64,37 +86,41 @@ static void udrv_net_set_limits(struct udrv_net *n, const struct udrv_net_attach
 	memset(&n->published, 0, sizeof(n->published));	/* values of other names */
 	spin_unlock_bh(&n->state_lock);
 	rtnl_unlock();
+	return ret;
 }
 
 static void udrv_net_layout(struct udrv_net_attach *arg)
 {
-	struct udrv_net_queue_layout *l = &arg->queues[0];
+	struct udrv_net_queue_layout *l;
 	size_t end = 0;
 
-	memset(arg->queues, 0, sizeof(arg->queues));
 	arg->desired = udrv_place(&end, sizeof(struct udrv_net_desired));
 	arg->published = udrv_place(&end, sizeof(struct udrv_net_published));
-	l->need_wakeup = udrv_place(&end, sizeof(struct udrv_need_wakeup));
-	l->tx = udrv_place(&end, UDRV_RING_BYTES(arg->tx_depth, struct udrv_net_tx));
-	l->completion = udrv_place(&end,
-				   UDRV_RING_BYTES(arg->tx_depth, struct udrv_net_completion));
-	l->fill = udrv_place(&end, UDRV_RING_BYTES(arg->rx_depth, struct udrv_net_fill));
-	l->rx = udrv_place(&end, UDRV_RING_BYTES(arg->rx_depth, struct udrv_net_rx));
+	for (l = arg->queues; l < arg->queues + arg->nr_queues; l++) {
+		l->need_wakeup = udrv_place(&end, sizeof(struct udrv_need_wakeup));
+		l->tx = udrv_place(&end, UDRV_RING_BYTES(arg->tx_depth, struct udrv_net_tx));
+		l->completion = udrv_place(&end, UDRV_RING_BYTES(arg->tx_depth,
+								 struct udrv_net_completion));
+		l->fill = udrv_place(&end, UDRV_RING_BYTES(arg->rx_depth, struct udrv_net_fill));
+		l->rx = udrv_place(&end, UDRV_RING_BYTES(arg->rx_depth, struct udrv_net_rx));
+	}
 	arg->map_bytes = PAGE_ALIGN(end);
 }
 
 static void udrv_net_queue_free(struct udrv_net_queue *q)
 {
+	if (!q)
+		return;
 	if (!IS_ERR_OR_NULL(q->pool))
 		page_pool_destroy(q->pool);
-	vfree(q->shm);
 	kvfree(q);
 }
 
-static struct udrv_net_queue *udrv_net_queue_alloc(struct udrv_session *s,
-						   struct udrv_net_attach *arg)
+/* A queue whose rings are in `shm` as `l` says. */
+static struct udrv_net_queue *udrv_net_queue_alloc(struct udrv_session *s, void *shm,
+						   const struct udrv_net_attach *arg,
+						   const struct udrv_net_queue_layout *l)
 {
-	const struct udrv_net_queue_layout *l = &arg->queues[0];
 	struct page_pool_params params = {
 		.flags = PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV, .pool_size = arg->rx_depth,
 		.nid = NUMA_NO_NODE, .dev = &s->udev->pdev->dev, .dma_dir = DMA_FROM_DEVICE,
@@ -104,22 +130,21 @@ static struct udrv_net_queue *udrv_net_queue_alloc(struct udrv_session *s,
 
 	q = kvzalloc(sizeof(*q), GFP_KERNEL);
 	if (!q)
-		return ERR_PTR(-ENOMEM);
-	udrv_net_layout(arg);
+		return NULL;
 	q->session = s;
 	q->dma_dev = params.dev;
-	q->shm = vmalloc_user(arg->map_bytes);
 	q->pool = page_pool_create(&params);
-	if (!q->shm || IS_ERR(q->pool)) {
+	if (IS_ERR(q->pool)) {
 		udrv_net_queue_free(q);
-		return ERR_PTR(-ENOMEM);
+		return NULL;
 	}
-	q->need_wakeup = q->shm + l->need_wakeup;
+	q->irq = udrv_session_irq(s, l->vector);
+	q->need_wakeup = shm + l->need_wakeup;
 	q->need_wakeup->kernel = 1;
-	udrv_ring_init(&q->tx, q->shm + l->tx, arg->tx_depth);
-	udrv_ring_init(&q->completion, q->shm + l->completion, arg->tx_depth);
-	udrv_ring_init(&q->fill, q->shm + l->fill, arg->rx_depth);
-	udrv_ring_init(&q->rx, q->shm + l->rx, arg->rx_depth);
+	udrv_ring_init(&q->tx, shm + l->tx, arg->tx_depth);
+	udrv_ring_init(&q->completion, shm + l->completion, arg->tx_depth);
+	udrv_ring_init(&q->fill, shm + l->fill, arg->rx_depth);
+	udrv_ring_init(&q->rx, shm + l->rx, arg->rx_depth);
 	q->tx_max_segments = min_t(u32, arg->tx_max_segments, UDRV_NET_TX_ROOM);
 	q->rx_buf_bytes = arg->rx_buf_bytes;
 	q->tso_as_is = arg->flags & UDRV_NET_ATTACH_TSO_AS_IS;
@@ -127,7 +152,54 @@ static struct udrv_net_queue *udrv_net_queue_alloc(struct udrv_session *s,
 	return q;
 }
 
+/* What a session has of its own: the map with all rings and pages, and its queues. */
+struct udrv_net_rings {
+	void *shm;
+	struct udrv_net_queue *queues[UDRV_NET_MAX_QUEUES];
+};
+
+static void udrv_net_rings_free(struct udrv_net_rings *r)
+{
+	unsigned int i;
+
+	for (i = 0; i < UDRV_NET_MAX_QUEUES; i++)
+		udrv_net_queue_free(r->queues[i]);
+	vfree(r->shm);
+}
+
+static int udrv_net_rings_alloc(struct udrv_net_rings *r, struct udrv_session *s,
+				struct udrv_net_attach *arg)
+{
+	u32 i;
+
+	udrv_net_layout(arg);
+	r->shm = vmalloc_user(arg->map_bytes);
+	if (!r->shm)
+		return -ENOMEM;
+	for (i = 0; i < arg->nr_queues; i++) {
+		r->queues[i] = udrv_net_queue_alloc(s, r->shm, arg, &arg->queues[i]);
+		if (!r->queues[i]) {
+			udrv_net_rings_free(r);
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
 /* ---- The interface --------------------------------------------------------- */
+
+static void udrv_net_add_channels(struct udrv_net *n)
+{
+	struct udrv_net_channel *c;
+	unsigned int i;
+
+	for (i = 0; i < n->dev->num_tx_queues; i++) {
+		c = &n->channels[i];
+		c->net = n;
+		c->index = i;
+		netif_napi_add(n->dev, &c->napi, udrv_net_poll);
+	}
+}
 
 static struct udrv_net *udrv_net_create(struct udrv_session *s, const struct udrv_net_attach *arg)
 {
@@ -135,8 +207,9 @@ static struct udrv_net *udrv_net_create(struct udrv_session *s, const struct udr
 	struct udrv_net *n;
 	int ret;
 
-	dev = alloc_netdev(sizeof(*n), arg->name[0] ? arg->name : "udn%d",
-			   arg->name[0] ? NET_NAME_USER : NET_NAME_ENUM, ether_setup);
+	dev = alloc_netdev_mqs(sizeof(*n), arg->name[0] ? arg->name : "udn%d",
+			       arg->name[0] ? NET_NAME_USER : NET_NAME_ENUM, ether_setup,
+			       arg->nr_queues, arg->nr_queues);
 	if (!dev)
 		return ERR_PTR(-ENOMEM);
 	n = netdev_priv(dev);
@@ -145,21 +218,26 @@ static struct udrv_net *udrv_net_create(struct udrv_session *s, const struct udr
 	n->features = arg->features;
 	spin_lock_init(&n->state_lock);
 	INIT_DELAYED_WORK(&n->progress_work, udrv_net_progress);
-	netif_napi_add(dev, &n->napi, udrv_net_poll);
+	udrv_net_add_channels(n);
 	SET_NETDEV_DEV(dev, &s->udev->pdev->dev);
 	eth_hw_addr_set(dev, arg->mac);
 	dev->min_mtu = ETH_ZLEN - ETH_HLEN;
 	dev->max_mtu = udrv_net_max_mtu(arg);
 	if (arg->max_tso_bytes)
 		netif_set_tso_max_size(dev, arg->max_tso_bytes);
-	udrv_net_set_limits(n, arg);
+	ret = udrv_net_set_limits(n, arg);
 	udrv_net_setup(dev);
 	netif_carrier_off(dev);
-	ret = register_netdev(dev);
 	if (!ret)
-		return n;
-	free_netdev(dev);
-	return ERR_PTR(ret);
+		ret = register_netdev(dev);
+	if (ret) {
+		free_netdev(dev);
+		return ERR_PTR(ret);
+	}
+	rtnl_lock();
+	udrv_net_spread(dev);
+	rtnl_unlock();
+	return n;
 }
 
 static void udrv_net_remove(struct udrv_port *port)
@@ -171,94 +249,139 @@ static void udrv_net_remove(struct udrv_port *port)
 }
 
 /*
- * The session is over. Each user of the queue is excluded in turn, then the
+ * The session is over. Each user of the queues is excluded in turn, then the
  * memory that the device could reach is unmapped and freed.
  */
 static void udrv_net_detach(struct udrv_port *port, bool quiet)
 {
 	struct udrv_net *n = container_of(port, struct udrv_net, port);
-	struct udrv_net_queue *q = n->queue;
+	struct udrv_net_rings rings = { .shm = n->port.shm };
 	struct net_device *dev = n->dev;
+	unsigned int i;
 
 	netif_carrier_off(dev);
 	spin_lock_bh(&n->state_lock);
 	n->desired_page = NULL;
 	n->published_page = NULL;
 	spin_unlock_bh(&n->state_lock);
-	napi_disable(&n->napi);		/* first: a poll may be at work on the queue */
+	for (i = 0; i < n->nr_queues; i++)
+		napi_disable(&n->channels[i].napi);	/* first: a poll may be at work */
 	netif_tx_lock_bh(dev);
-	WRITE_ONCE(n->queue, NULL);
-	netif_stop_queue(dev);
+	for (i = 0; i < n->nr_queues; i++) {
+		rings.queues[i] = n->channels[i].queue;
+		WRITE_ONCE(n->channels[i].queue, NULL);
+	}
+	netif_tx_stop_all_queues(dev);
 	netif_tx_unlock_bh(dev);
-	synchronize_rcu_expedited();	/* a poll that completed may still look at the queue */
+	synchronize_rcu_expedited();	/* a poll that completed may still look at its queue */
 	cancel_delayed_work_sync(&n->progress_work);
 	clear_bit(0, &n->watched);
-	n->idle_ticks = 0;
-	n->port.irq = NULL;
-	udrv_net_drop_all(q, quiet);
-	netdev_reset_queue(dev);
-	udrv_net_queue_free(q);
+	n->irq = NULL;
+	n->port.shm = NULL;
+	for (i = 0; i < n->nr_queues; i++) {
+		udrv_net_drop_all(rings.queues[i], quiet);
+		netdev_tx_reset_queue(rings.queues[i]->txq);
+	}
+	udrv_net_rings_free(&rings);
 }
 
-/* A driver is about to wait: take up what it produced. */
-static void udrv_net_publish(struct udrv_port *port)
+/* A driver is about to wait: take up what it produced on the queues of this vector. */
+static void udrv_net_publish(struct udrv_port *port, struct udrv_irq *irq)
 {
 	struct udrv_net *n = container_of(port, struct udrv_net, port);
+	struct udrv_net_channel *c;
 	struct udrv_net_queue *q;
 
-	udrv_net_read_published(n);
+	if (irq == READ_ONCE(n->irq))
+		udrv_net_read_published(n);
 	local_bh_disable();
-	q = READ_ONCE(n->queue);
-	if (q && !udrv_violated(q->session) &&
-	    (udrv_net_work_waits(q) || udrv_net_rx_room(q)) && napi_schedule_prep(&n->napi)) {
-		WRITE_ONCE(q->need_wakeup->kernel, 0);
-		__napi_schedule(&n->napi);
+	for (c = n->channels; c < n->channels + READ_ONCE(n->nr_queues); c++) {
+		q = READ_ONCE(c->queue);
+		if (q && q->irq == irq && !udrv_violated(q->session) &&
+		    (udrv_net_work_waits(q) || udrv_net_rx_room(q)) &&
+		    napi_schedule_prep(&c->napi)) {
+			WRITE_ONCE(q->need_wakeup->kernel, 0);
+			__napi_schedule(&c->napi);
+		}
 	}
-	local_bh_enable();	/* runs the poll here and now */
+	local_bh_enable();	/* runs the polls here and now */
+}
+
+/* The interface, new or old, gets the queues of a session. */
+static void udrv_net_install(struct udrv_net *n, struct udrv_net_rings *r, u32 nr_queues)
+{
+	struct udrv_net_queue *q;
+	u32 i;
+
+	for (i = 0; i < nr_queues; i++) {
+		q = r->queues[i];
+		q->net = n;
+		q->channel = &n->channels[i];
+		q->txq = netdev_get_tx_queue(n->dev, i);
+		udrv_net_refill(q);
+	}
+	netif_tx_lock_bh(n->dev);
+	for (i = 0; i < nr_queues; i++) {
+		n->channels[i].queue = r->queues[i];
+		netif_tx_wake_queue(r->queues[i]->txq);
+	}
+	netif_tx_unlock_bh(n->dev);
+	for (i = 0; i < nr_queues; i++)
+		napi_enable(&n->channels[i].napi);
+}
+
+static unsigned long udrv_net_vectors(const struct udrv_net_attach *arg)
+{
+	unsigned long vectors = BIT(arg->vector);
+	u32 i;
+
+	for (i = 0; i < arg->nr_queues; i++)
+		vectors |= BIT(arg->queues[i].vector);
+	return vectors;
 }
 
 static struct udrv_port *udrv_net_attach(struct udrv_session *s, struct udrv_port *port, void *argp)
 {
 	struct udrv_net_attach *arg = argp;
-	struct udrv_net_queue *q;
+	struct udrv_net_rings rings = {};
 	struct udrv_net *n;
+	int ret;
 
-	if (!udrv_net_valid(arg) || arg->vector >= s->nr_irqs)
+	if (!udrv_net_valid(s, arg))
 		return ERR_PTR(-EINVAL);
 	n = port ? container_of(port, struct udrv_net, port) : NULL;
 	/* What the interface promised, a successor has to keep. */
 	if (n && ((n->features & ~arg->features) || n->dev->max_mtu > udrv_net_max_mtu(arg)))
 		return ERR_PTR(-EINVAL);
-	q = udrv_net_queue_alloc(s, arg);
-	if (IS_ERR(q))
-		return ERR_CAST(q);
 	if (n)
-		udrv_net_set_limits(n, arg);
+		arg->nr_queues = min(arg->nr_queues, n->dev->num_tx_queues);
+	ret = udrv_net_rings_alloc(&rings, s, arg);
+	if (ret)
+		return ERR_PTR(ret);
+	if (n)
+		ret = udrv_net_set_limits(n, arg);
 	else
 		n = udrv_net_create(s, arg);
-	if (IS_ERR(n)) {
-		udrv_net_queue_free(q);
-		return ERR_CAST(n);
+	if (IS_ERR(n))
+		ret = PTR_ERR(n);
+	if (ret) {
+		udrv_net_rings_free(&rings);
+		return ERR_PTR(ret);
 	}
-	q->net = n;
-	n->port.shm = q->shm;
-	n->port.irq = udrv_session_irq(s, arg->vector);
+	n->port.shm = rings.shm;
+	n->port.vectors = udrv_net_vectors(arg);
+	n->irq = udrv_session_irq(s, arg->vector);
 	n->rings.rx_max_pending = arg->rx_depth;	/* pending: what the administrator said */
 	n->rings.rx_pending = min(n->rings.rx_pending ?: arg->rx_depth, arg->rx_depth);
 	n->rings.tx_max_pending = arg->tx_depth;
 	n->rings.tx_pending = min(n->rings.tx_pending ?: arg->tx_depth, arg->tx_depth);
-	udrv_net_refill(q);
-	netif_tx_lock_bh(n->dev);
-	n->queue = q;
-	netif_wake_queue(n->dev);
-	netif_tx_unlock_bh(n->dev);
-	napi_enable(&n->napi);
+	udrv_net_install(n, &rings, arg->nr_queues);
 	spin_lock_bh(&n->state_lock);
 	n->published.generation = 0;
 	n->published.applied = 0;
 	memset(&n->published.counters, 0, sizeof(n->published.counters));
-	n->desired_page = q->shm + arg->desired;
-	n->published_page = q->shm + arg->published;
+	n->desired_page = rings.shm + arg->desired;
+	n->published_page = rings.shm + arg->published;
 	spin_unlock_bh(&n->state_lock);
 	udrv_net_desire(n->dev);
 	strscpy(arg->name, n->dev->name, sizeof(arg->name));
@@ -268,6 +391,7 @@ static struct udrv_port *udrv_net_attach(struct udrv_session *s, struct udrv_por
 
 static struct udrv_port_type udrv_net_type = {
 	.owner = THIS_MODULE, .arg_bytes = sizeof(struct udrv_net_attach),
+	.arg_least = 2704,
 	.attach = udrv_net_attach, .detach = udrv_net_detach,
 	.publish = udrv_net_publish, .remove = udrv_net_remove,
 };

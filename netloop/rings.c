@@ -161,14 +161,14 @@ static bool udrv_net_send(struct udrv_net_queue *q, struct sk_buff *skb)
 }
 
 /* Too little room for a whole packet: the stack has to wait for completions. */
-static void udrv_net_stop_if_full(struct udrv_net_queue *q, struct net_device *dev)
+static void udrv_net_stop_if_full(struct udrv_net_queue *q)
 {
 	if (udrv_net_tx_room(q) >= UDRV_NET_TX_ROOM)
 		return;
-	netif_stop_queue(dev);
+	netif_tx_stop_queue(q->txq);
 	smp_mb__after_atomic();	/* pairs with the one in udrv_net_reap() */
 	if (udrv_net_tx_room(q) >= UDRV_NET_TX_ROOM)
-		netif_start_queue(dev);
+		netif_tx_start_queue(q->txq);
 }
 
 /* Packets are out: see to it that somebody looks whether they are completed. */
@@ -181,27 +181,28 @@ static void udrv_net_watch(struct udrv_net *n)
 netdev_tx_t udrv_net_xmit(struct sk_buff *skb, struct net_device *dev)
 {
 	struct udrv_net *n = netdev_priv(dev);
-	struct udrv_net_queue *q = n->queue;
+	struct udrv_net_channel *c = &n->channels[skb_get_queue_mapping(skb)];
+	struct udrv_net_queue *q = c->queue;
 	bool kick = !netdev_xmit_more();
 	bool alive = q && !udrv_violated(q->session);
 	unsigned int len_bytes;
 
 	if (eth_skb_pad(skb)) {	/* chips that pad by themselves do not always use zeroes */
-		dev->stats.tx_dropped++;	/* freed already */
+		c->counts.tx_dropped++;	/* freed already */
 	} else if (!alive || !udrv_net_send(q, skb)) {
 		dev_kfree_skb_any(skb);
-		dev->stats.tx_dropped++;
+		c->counts.tx_dropped++;
 	} else {
 		len_bytes = skb->len;	/* it may be completed, and gone, once it is handed out */
-		kick = __netdev_sent_queue(dev, len_bytes, netdev_xmit_more());
+		kick = __netdev_tx_sent_queue(q->txq, len_bytes, netdev_xmit_more());
 		smp_store_release(&q->handed, q->tx.index);
 		udrv_ring_produced(&q->tx);
-		udrv_net_stop_if_full(q, dev);
-		kick = kick || netif_queue_stopped(dev);
+		udrv_net_stop_if_full(q);
+		kick = kick || netif_tx_queue_stopped(q->txq);
 	}
 	/* Every packet ends here: the one that fails may be the last of a batch. */
 	if (kick && alive) {
-		udrv_wake_driver(q->need_wakeup, UDRV_WAKE_WORK, n->port.irq);
+		udrv_wake_driver(q->need_wakeup, UDRV_WAKE_WORK, q->irq);
 		udrv_net_watch(n);
 	}
 	return NETDEV_TX_OK;
@@ -213,31 +214,53 @@ netdev_tx_t udrv_net_xmit(struct sk_buff *skb, struct net_device *dev)
  * a link, when chips keep what they have. Counted in looks, not in time: on a
  * machine that stood still itself, the driver gets as many as ever.
  */
+static void udrv_net_look(struct udrv_net_queue *q)
+{
+	struct net_device *dev = q->net->dev;
+	u32 done = READ_ONCE(q->done);
+
+	if (done == READ_ONCE(q->handed) || done != q->progress_done ||
+	    !netif_carrier_ok(dev) || !netif_running(dev)) {
+		q->progress_done = done;
+		q->idle_ticks = 0;
+	} else if (++q->idle_ticks == UDRV_NET_PROGRESS_TICKS) {
+		udrv_violation(q->session, "no transmit progress");
+	}
+}
+
+/* Whether any queue has packets out. Detach waits for its callers, then frees the queues. */
+static bool udrv_net_any_out(struct udrv_net *n)
+{
+	struct udrv_net_queue *q;
+	unsigned int i;
+
+	for (i = 0; i < UDRV_NET_MAX_QUEUES; i++) {
+		q = READ_ONCE(n->channels[i].queue);
+		if (q && READ_ONCE(q->done) != READ_ONCE(q->handed))
+			return true;
+	}
+	return false;
+}
+
 void udrv_net_progress(struct work_struct *work)
 {
 	struct udrv_net *n = container_of(to_delayed_work(work), struct udrv_net, progress_work);
-	struct udrv_net_queue *q = READ_ONCE(n->queue);	/* detach waits for us, then frees it */
-	u32 done;
+	struct udrv_net_queue *q;
+	unsigned int i;
 
-	if (!q)
-		return;
-	done = READ_ONCE(q->done);
-	if (done == READ_ONCE(q->handed)) {
-		n->idle_ticks = 0;
-		clear_bit(0, &n->watched);
-		smp_mb__after_atomic();	/* pairs with barrier D before udrv_net_watch() */
-		if (READ_ONCE(q->done) != READ_ONCE(q->handed))
-			udrv_net_watch(n);
+	for (i = 0; i < UDRV_NET_MAX_QUEUES; i++) {
+		q = READ_ONCE(n->channels[i].queue);
+		if (q)
+			udrv_net_look(q);
+	}
+	if (udrv_net_any_out(n)) {
+		queue_delayed_work(system_wq, &n->progress_work, HZ);
 		return;
 	}
-	if (done != n->progress_done || !netif_carrier_ok(n->dev) || !netif_running(n->dev)) {
-		n->progress_done = done;
-		n->idle_ticks = 0;
-	} else if (++n->idle_ticks >= UDRV_NET_PROGRESS_TICKS) {
-		udrv_violation(q->session, "no transmit progress");
-		return;
-	}
-	queue_delayed_work(system_wq, &n->progress_work, HZ);
+	clear_bit(0, &n->watched);
+	smp_mb__after_atomic();	/* pairs with barrier D before udrv_net_watch() */
+	if (udrv_net_any_out(n))
+		udrv_net_watch(n);
 }
 
 /* Take the oldest outstanding packet back. */
@@ -248,8 +271,8 @@ static struct sk_buff *udrv_net_complete(struct udrv_net_queue *q, bool sent)
 
 	udrv_net_unmap(q, q->done, seg->nr_segs);
 	if (sent) {
-		q->net->dev->stats.tx_packets++;
-		q->net->dev->stats.tx_bytes += skb->len;
+		q->channel->counts.tx_packets++;
+		q->channel->counts.tx_bytes += skb->len;
 	}
 	smp_store_release(&q->done, q->done + seg->nr_segs);	/* for udrv_net_tx_room() */
 	return skb;
@@ -259,7 +282,6 @@ static struct sk_buff *udrv_net_complete(struct udrv_net_queue *q, bool sent)
 static bool udrv_net_reap(struct udrv_net_queue *q, int napi_budget)
 {
 	int n = udrv_ring_waiting(&q->completion), i;
-	struct net_device *dev = q->net->dev;
 	unsigned int bytes = 0;
 	struct sk_buff *skb;
 
@@ -276,7 +298,7 @@ static bool udrv_net_reap(struct udrv_net_queue *q, int napi_budget)
 			udrv_violation(q->session, "completion of a packet it does not have");
 			break;
 		}
-		dev->stats.tx_errors += c.flags;
+		q->channel->counts.tx_errors += c.flags;
 		skb = udrv_net_complete(q, !c.flags);
 		bytes += skb->len;
 		napi_consume_skb(skb, napi_budget);
@@ -284,10 +306,10 @@ static bool udrv_net_reap(struct udrv_net_queue *q, int napi_budget)
 	if (i <= 0)
 		return false;
 	udrv_ring_consumed(&q->completion);
-	netdev_completed_queue(dev, i, bytes);
+	netdev_tx_completed_queue(q->txq, i, bytes);
 	smp_mb();	/* `done` before the look: pairs with the one in udrv_net_stop_if_full() */
-	if (netif_queue_stopped(dev) && udrv_net_tx_room(q) >= udrv_net_wake_room(q))
-		netif_wake_queue(dev);
+	if (netif_tx_queue_stopped(q->txq) && udrv_net_tx_room(q) >= udrv_net_wake_room(q))
+		netif_tx_wake_queue(q->txq);
 	return n > i;
 }
 
@@ -324,8 +346,15 @@ void udrv_net_refill(struct udrv_net_queue *q)
 			};
 		q->fill.index++;
 	}
-	if (q->fill.index != first)
-		udrv_ring_produced(&q->fill);
+	if (q->fill.index == first)
+		return;
+	udrv_ring_produced(&q->fill);
+	/*
+	 * Of what the driver says: it took as many buffers as it returned. A chip without a
+	 * buffer may have nothing to interrupt for, so that nobody else wakes its driver.
+	 */
+	if (READ_ONCE(q->fill.shared->consumer.value) == READ_ONCE(q->rx.shared->producer.value))
+		udrv_wake_driver(q->need_wakeup, UDRV_WAKE_WORK, q->irq);
 }
 
 /*
@@ -365,7 +394,7 @@ static bool udrv_net_add_buf(struct udrv_net_queue *q, struct page *page, u32 le
 	if (!q->skb) {
 		if (len > copy && udrv_net_is_fragment(data, len))
 			copy = len;
-		q->skb = napi_alloc_skb(&q->net->napi, copy);
+		q->skb = napi_alloc_skb(&q->channel->napi, copy);
 		if (!q->skb)
 			goto recycle;
 		skb_mark_for_recycle(q->skb);
@@ -406,23 +435,39 @@ static bool udrv_net_rx_checksum(struct udrv_net_queue *q, const struct udrv_net
 	return true;
 }
 
+/* Which queue it came by, and the chip's hash: what RPS, RFS and sockets go by. */
+static void udrv_net_mark_flow(struct udrv_net_queue *q, const struct udrv_net_rx *rx,
+			       struct sk_buff *skb)
+{
+	struct net_device *dev = q->net->dev;
+
+	/* One that came by a queue that is not in use any more has none. */
+	if (dev->num_rx_queues > 1 && q->channel->index < READ_ONCE(dev->real_num_rx_queues))
+		skb_record_rx_queue(skb, q->channel->index);
+	if ((rx->flags & UDRV_NET_RX_HASH) && (dev->features & NETIF_F_RXHASH))
+		skb_set_hash(skb, rx->hash, rx->flags & UDRV_NET_RX_HASH_L4 ?
+			     PKT_HASH_TYPE_L4 : PKT_HASH_TYPE_L3);
+}
+
 static void udrv_net_deliver(struct udrv_net_queue *q, const struct udrv_net_rx *rx)
 {
+	struct udrv_net_channel *c = q->channel;
 	struct net_device *dev = q->net->dev;
 	struct sk_buff *skb = q->skb;
 
 	if (q->drop || skb_headlen(skb) < ETH_HLEN || !netif_running(dev) ||
 	    !udrv_net_rx_checksum(q, rx)) {
-		dev->stats.rx_errors += netif_running(dev);
+		c->counts.rx_errors += netif_running(dev);
 		dev_kfree_skb_any(skb);
 		return;
 	}
-	dev->stats.rx_packets++;	/* one writer, and 64 bits wide: see Kbuild */
-	dev->stats.rx_bytes += skb->len;
+	c->counts.rx_packets++;
+	c->counts.rx_bytes += skb->len;
+	udrv_net_mark_flow(q, rx, skb);
 	skb->protocol = eth_type_trans(skb, dev);
 	if (rx->flags & UDRV_NET_RX_VLAN)
 		__vlan_hwaccel_put_tag(skb, htons(ETH_P_8021Q), rx->vlan_tci);
-	napi_gro_receive(&q->net->napi, skb);
+	napi_gro_receive(&c->napi, skb);
 }
 
 /* Returns the number of packets, `budget` if there may be more. */
@@ -473,7 +518,7 @@ void udrv_net_drop_all(struct udrv_net_queue *q, bool quiet)
 {
 	while (q->done != q->tx.index) {
 		dev_kfree_skb_any(udrv_net_complete(q, false));
-		q->net->dev->stats.tx_dropped++;
+		q->channel->counts.tx_lost++;
 	}
 	kfree_skb(q->skb);
 	for (; q->rx.index != q->fill.index && quiet; q->rx.index++)
@@ -482,8 +527,8 @@ void udrv_net_drop_all(struct udrv_net_queue *q, bool quiet)
 
 int udrv_net_poll(struct napi_struct *napi, int budget)
 {
-	struct udrv_net *n = container_of(napi, struct udrv_net, napi);
-	struct udrv_net_queue *q = n->queue;
+	struct udrv_net_channel *c = container_of(napi, struct udrv_net_channel, napi);
+	struct udrv_net_queue *q = c->queue;
 	bool more = false;
 	int done = 0;
 

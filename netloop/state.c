@@ -13,6 +13,7 @@ const netdev_features_t udrv_net_features[UDRV_NET_NR_FEATURES] = {
 	NETIF_F_RXCSUM,
 	NETIF_F_HW_VLAN_CTAG_TX,
 	NETIF_F_HW_VLAN_CTAG_RX,
+	NETIF_F_RXHASH,
 };
 
 /* ---- Desired -------------------------------------------------------------- */
@@ -65,6 +66,7 @@ static void udrv_net_fill_desired(struct udrv_net_desired *d, struct net_device 
 	d->features = features;
 	d->rx_usecs = min(n->rx_usecs, n->max_rx_usecs);
 	d->restart_autoneg = n->restart_autoneg;
+	d->nr_queues = READ_ONCE(dev->real_num_rx_queues);
 	ether_addr_copy(d->mac, dev->dev_addr);
 	strscpy_pad(d->name, dev->name, sizeof(d->name));
 }
@@ -86,7 +88,7 @@ void udrv_net_desire_locked(struct net_device *dev)
 		smp_wmb();	/* the driver reads: generation, body, generation */
 		udrv_net_fill_desired(page, dev);
 		smp_store_release(&page->generation, n->desired_generation);	/* body first */
-		udrv_irq_doorbell(n->port.irq);
+		udrv_irq_doorbell(n->irq);
 	}
 	spin_unlock_bh(&n->state_lock);
 }
@@ -151,12 +153,23 @@ void udrv_net_get_stats64(struct net_device *dev, struct rtnl_link_stats64 *stat
 {
 	struct udrv_net *n = netdev_priv(dev);
 	struct udrv_net_counters c;
+	unsigned int i;
 
 	spin_lock_bh(&n->state_lock);
 	BUILD_BUG_ON(sizeof(c) != sizeof(n->counters));
 	memcpy(&c, n->counters, sizeof(c));
 	spin_unlock_bh(&n->state_lock);
-	netdev_stats_to_stats64(stats, &dev->stats);
+	for (i = 0; i < UDRV_NET_MAX_QUEUES; i++) {
+		const struct udrv_net_counts *q = &n->channels[i].counts;
+
+		stats->rx_packets += READ_ONCE(q->rx_packets);
+		stats->rx_bytes += READ_ONCE(q->rx_bytes);
+		stats->rx_errors += READ_ONCE(q->rx_errors);
+		stats->tx_packets += READ_ONCE(q->tx_packets);
+		stats->tx_bytes += READ_ONCE(q->tx_bytes);
+		stats->tx_errors += READ_ONCE(q->tx_errors);
+		stats->tx_dropped += READ_ONCE(q->tx_dropped) + READ_ONCE(q->tx_lost);
+	}
 	stats->rx_errors += c.rx_errors;
 	stats->rx_length_errors += c.rx_length_errors;
 	stats->rx_crc_errors += c.rx_crc_errors;

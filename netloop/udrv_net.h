@@ -2,15 +2,16 @@
 /*
  * udrv_net.h - inside udrv_net.ko.
  *
- * The interface (struct udrv_net) belongs to the bound device; the queue (struct
- * udrv_net_queue) to the session that is attached, and is made anew each time.
+ * The interface (struct udrv_net) with its channels belongs to the bound device; a
+ * channel's queue (struct udrv_net_queue) to the session that is attached, and is made
+ * anew each time. All queues come and go together.
  *
- * Who touches what:
- *   xmit            tx ring and new segs; under the netdev's tx lock
+ * Who touches what, queue by queue:
+ *   xmit            tx ring and new segs; under the lock of the netdev's tx queue
  *   NAPI poll       completion, rx and fill rings, done segs, bufs, q->skb
  *   ndo_*, ethtool  state pages, n->published; under n->state_lock
  *   progress_work   reads handed and done
- * Attach and detach exclude all of them: the tx lock, napi_disable(), state_lock.
+ * Attach and detach exclude all of them: the tx locks, napi_disable(), state_lock.
  *
  * The driver completes packets and returns buffers in order, so that what is
  * outstanding is always a window of the arrays below: segs[done, handed) and
@@ -50,10 +51,12 @@ struct udrv_net_seg {
 
 struct udrv_net_queue {
 	struct udrv_net *net;
+	struct udrv_net_channel *channel;
+	struct netdev_queue *txq;
 	struct udrv_session *session;
 	struct device *dma_dev;
+	struct udrv_irq *irq;		/* carries its doorbells */
 	struct udrv_need_wakeup *need_wakeup;
-	void *shm;
 
 	struct udrv_ring tx;
 	u32 tx_max_segments;
@@ -70,16 +73,43 @@ struct udrv_net_queue {
 	struct sk_buff *skb;	/* packet of several buffers under way */
 	bool drop;		/* drop the buffers up to the next end of packet */
 
+	u32 progress_done;		/* `done` at progress_work's last look */
+	unsigned int idle_ticks;	/* looks since it changed */
+
 	struct page *bufs[UDRV_NET_MAX_DEPTH];
 	struct udrv_net_seg segs[UDRV_NET_MAX_DEPTH];
 };
 
+/* What passed through a queue, with all its drivers. One writer each; 64 bits: see Kbuild. */
+struct udrv_net_counts {
+	/* NAPI poll */
+	u64 rx_packets;
+	u64 rx_bytes;
+	u64 rx_errors;
+	u64 tx_packets;
+	u64 tx_bytes;
+	u64 tx_errors;
+	/* xmit */
+	u64 tx_dropped;
+	/* detach */
+	u64 tx_lost;			/* with a driver */
+};
+
+/* A queue of the interface. */
+struct udrv_net_channel {
+	struct udrv_net *net;
+	unsigned int index;
+	struct udrv_net_queue *queue;	/* NULL: no driver */
+	struct napi_struct napi;
+	struct udrv_net_counts counts;
+} ____cacheline_aligned_in_smp;
+
 struct udrv_net {
 	struct udrv_port port;
 	struct net_device *dev;
-	struct napi_struct napi;
-	struct udrv_net_queue *queue;	/* NULL: no driver */
+	struct udrv_irq *irq;		/* carries the doorbell of the desired state */
 	u32 features;			/* UDRV_NET_F_* promised at the first attach */
+	u32 wanted_queues;		/* of ethtool -L; 0: all */
 	u32 rx_usecs;			/* of ethtool -C; 0: the driver's choice */
 	u32 restart_autoneg;		/* of ethtool -r: how often */
 
@@ -91,14 +121,13 @@ struct udrv_net {
 	u32 max_unicast;
 	char driver[UDRV_NET_DRIVER_LEN];
 	/* The same, and under rtnl: between two calls the set must not change. */
+	u32 nr_queues;
 	u32 nr_stats;
 	char stat_names[UDRV_NET_MAX_STATS][UDRV_NET_STAT_LEN];
 
 	/* Transmit progress: looked at each second while packets are out. */
 	struct delayed_work progress_work;
 	unsigned long watched;		/* bit 0: progress_work is on its way */
-	u32 progress_done;		/* q->done at its last look */
-	unsigned int idle_ticks;	/* looks since then */
 
 	struct ethtool_ringparam rings;	/* the driver's depths, and how much of them is used */
 
@@ -109,6 +138,8 @@ struct udrv_net {
 	struct udrv_net_desired *desired_page;		/* NULL: no driver */
 	struct udrv_net_published *published_page;
 	u32 desired_generation;
+
+	struct udrv_net_channel channels[UDRV_NET_MAX_QUEUES];	/* dev->num_tx_queues of them */
 };
 
 /* rings.c */
@@ -123,12 +154,14 @@ void udrv_net_progress(struct work_struct *work);
 /* netdev.c */
 extern struct notifier_block udrv_net_notifier;
 void udrv_net_setup(struct net_device *dev);
+void udrv_net_spread(struct net_device *dev);
+int udrv_net_use_queues(struct udrv_net *n);
 
 /* ethtool.c */
 extern const struct ethtool_ops udrv_net_ethtool_ops;
 
 /* state.c */
-#define UDRV_NET_NR_FEATURES	6
+#define UDRV_NET_NR_FEATURES	7
 extern const netdev_features_t udrv_net_features[UDRV_NET_NR_FEATURES];
 extern const struct attribute_group udrv_net_state_group;
 void udrv_net_desire(struct net_device *dev);

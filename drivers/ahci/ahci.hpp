@@ -21,6 +21,7 @@
 #include "drivers/ahci/ahci_registers.hpp"
 #include "drivers/ahci/port.hpp"
 #include "libudrv/blk/blk_chip.hpp"
+#include "libudrv/device/call.hpp"
 #include "libudrv/device/dma.hpp"
 #include "libudrv/device/registers.hpp"
 #include <udrv/udrv.h>
@@ -31,7 +32,7 @@ inline constexpr unsigned abar_number = 5; ///< AHCI 2.1.11
 
 /// For Device::stop_by(): the HBA's reset ends all transfers (AHCI 10.4.3).
 inline constexpr udrv_stop_write end_of_transfers[] = {
-    {abar_number, reg::ghc.offset, sizeof(std::uint32_t), ghc::ae | ghc::hr, ghc::hr, 0},
+    stop_write(abar_number, reg::ghc.offset, sizeof(std::uint32_t), ghc::ae | ghc::hr, ghc::hr),
 };
 
 /// For Device::mask_intx_by(): an HBA without the INTx-disable bit is masked by GHC.IE

@@ -13,6 +13,7 @@
 
 #include <fmt/format.h>
 
+#include "libudrv/device/call.hpp"
 #include "libudrv/error.hpp"
 
 namespace udrv::e1000 {
@@ -123,7 +124,12 @@ unsigned dma_bits(RegisterIo& regs, Model model) {
 }
 
 udrv_intx_mask intx_mask() {
-    return {0, reg::imc.offset, all_ones, reg::ims.offset, interrupt_causes | icr::txdw, 0};
+    return {.size = sizeof(udrv_intx_mask),
+            .bar = 0,
+            .mask_offset = reg::imc.offset,
+            .mask_value = all_ones,
+            .unmask_offset = reg::ims.offset,
+            .unmask_value = interrupt_causes | icr::txdw};
 }
 
 void limit_memory_reads(RegisterIo& space) {
@@ -148,16 +154,16 @@ void limit_memory_reads(RegisterIo& space) {
 
 std::vector<udrv_stop_write> end_of_transfers(std::uint32_t io_bar, std::uint32_t manc) {
     constexpr auto word = static_cast<std::uint32_t>(sizeof(std::uint32_t));
-    std::vector<udrv_stop_write> writes{{0, reg::rctl.offset, word, 0, 0, 0},
-                                        {0, reg::tctl.offset, word, tctl::psp, 0, 0}};
+    std::vector<udrv_stop_write> writes{stop_write(0, reg::rctl.offset, word, 0),
+                                        stop_write(0, reg::tctl.offset, word, tctl::psp)};
     if (io_bar == no_io_bar) {
-        writes.push_back({0, reg::ctrl.offset, word, ctrl::rst, ctrl::rst, 0});
+        writes.push_back(stop_write(0, reg::ctrl.offset, word, ctrl::rst, ctrl::rst));
     } else {
-        writes.push_back({io_bar, io::ioaddr.offset, word, reg::ctrl.offset, 0, 0});
-        writes.push_back({io_bar, io::iodata.offset, word, ctrl::rst, ctrl::rst, 0});
+        writes.push_back(stop_write(io_bar, io::ioaddr.offset, word, reg::ctrl.offset));
+        writes.push_back(stop_write(io_bar, io::iodata.offset, word, ctrl::rst, ctrl::rst));
     }
     if ((manc & manc::arp_en) != 0) {
-        writes.push_back({0, reg::manc.offset, word, manc, 0, 0});
+        writes.push_back(stop_write(0, reg::manc.offset, word, manc));
     }
     return writes;
 }

@@ -37,8 +37,9 @@ constexpr std::uint16_t device_piix4 = 0x7111;
 
 /// SSBM off (PIIX4 5.2.1), on both channels.
 constexpr udrv_stop_write end_of_transfers[] = {
-    {bus_master_bar, bus_master::bmicom.offset, sizeof(std::uint8_t), 0, 0, 0},
-    {bus_master_bar, bus_master::bmicom.offset + bus_master::stride, sizeof(std::uint8_t), 0, 0, 0},
+    stop_write(bus_master_bar, bus_master::bmicom.offset, sizeof(std::uint8_t), 0),
+    stop_write(bus_master_bar, bus_master::bmicom.offset + bus_master::stride, sizeof(std::uint8_t),
+               0),
 };
 
 /// The ports of one channel.

@@ -28,6 +28,7 @@
 #include "drivers/nvme/prp.hpp"
 #include "drivers/nvme/queue_pair.hpp"
 #include "libudrv/blk/blk_chip.hpp"
+#include "libudrv/device/call.hpp"
 #include "libudrv/device/dma.hpp"
 #include "libudrv/device/registers.hpp"
 #include <udrv/udrv.h>
@@ -39,8 +40,8 @@ inline constexpr unsigned bar_number = 0; // NVMe 2.1.10
 /// For Device::stop_by(): a controller reset ends all transfers (NVMe 7.3.2). The second
 /// one changes nothing and waits until it is over.
 inline constexpr udrv_stop_write end_of_transfers[] = {
-    {bar_number, reg::cc.offset, sizeof(std::uint32_t), 0, 0, 0},
-    {bar_number, reg::csts.offset, sizeof(std::uint32_t), 0, csts::rdy, 0},
+    stop_write(bar_number, reg::cc.offset, sizeof(std::uint32_t), 0),
+    stop_write(bar_number, reg::csts.offset, sizeof(std::uint32_t), 0, csts::rdy),
 };
 
 /// Stops whatever a predecessor left under way, by a controller reset (NVMe 7.3.2). Bus

@@ -180,10 +180,15 @@ static void call(int device, unsigned long request, unsigned long argument, cons
 
 int main(int argc, char **argv)
 {
-	struct udrv_coherent block = {.len_bytes = 4096};
-	struct udrv_irq_setup setup = {.mode = UDRV_IRQ_MSI, .nr_vectors = 1};
+	/* Each structure begins with its size: what a later kernel adds is 0 for us. */
+	struct udrv_coherent block = {.size = sizeof(block), .len_bytes = 4096};
+	struct udrv_irq_setup setup = {
+		.size = sizeof(setup),
+		.mode = UDRV_IRQ_MSI,
+		.nr_vectors = 1,
+	};
+	struct udrv_info info = {.size = sizeof(info), .abi_version = UDRV_ABI_VERSION};
 	struct udrv_supervised self;
-	struct udrv_info info;
 	unsigned char *memory;
 	unsigned int round;
 	char path[64];
@@ -206,10 +211,10 @@ int main(int argc, char **argv)
 	device = open(path, O_RDWR | O_CLOEXEC);
 	if (device < 0)
 		fail("open %s: %s; `udrv bind` it first", path, strerror(errno));
-	call(device, UDRV_IOC_INFO, (unsigned long)&info, "ask for the device");
-	if (info.abi_version != UDRV_ABI_VERSION)
+	if (ioctl(device, UDRV_IOC_INFO, &info) < 0 && errno == EPROTO)
 		fail("ask for the device: its ABI is %u, ours is %u", info.abi_version,
 		     UDRV_ABI_VERSION);
+	call(device, UDRV_IOC_INFO, (unsigned long)&info, "ask for the device");
 	registers = mmap(NULL, info.bars[0].len_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, device,
 			 UDRV_MMAP_BAR(0));
 	if (registers == MAP_FAILED)

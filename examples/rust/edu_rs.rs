@@ -48,17 +48,17 @@ struct PollFile {
 #[repr(C, align(8))]
 struct SignalSet([u8; 128]);
 
-/// As _IO, _IOW, _IOR and _IOWR of linux/ioctl.h make it: none 0, write 1, read 2.
-const fn ioctl_number(direction: c_ulong, number: c_ulong, bytes: usize) -> c_ulong {
-    direction << 30 | (bytes as c_ulong) << 16 | (b'u' as c_ulong) << 8 | number
+/// As _IO of linux/ioctl.h makes it: a structure says its size itself.
+const fn ioctl_number(number: c_ulong) -> c_ulong {
+    (b'u' as c_ulong) << 8 | number
 }
 const ABI_VERSION: u32 = 4;
-const INFO_BYTES: usize = 176;
-const IRQ_SETUP_BYTES: usize = 136;
-const INFO: c_ulong = ioctl_number(2, 0x00, INFO_BYTES);
-const IRQ_SETUP: c_ulong = ioctl_number(3, 0x02, IRQ_SETUP_BYTES);
-const IRQ_OPEN: c_ulong = ioctl_number(0, 0x03, 0);
-const BUS_MASTER: c_ulong = ioctl_number(0, 0x05, 0);
+const INFO_BYTES: usize = 184;
+const IRQ_SETUP_BYTES: usize = 144;
+const INFO: c_ulong = ioctl_number(0x10);
+const IRQ_SETUP: c_ulong = ioctl_number(0x12);
+const IRQ_OPEN: c_ulong = ioctl_number(0x13);
+const BUS_MASTER: c_ulong = ioctl_number(0x15);
 const IRQ_INTX: u32 = 0;
 const IRQ_MSI: u32 = 1;
 
@@ -191,14 +191,16 @@ impl Edu {
             .map_err(|error| failed(&format!("open {}", path), format!("{}; `udrv bind` it first", error)))?;
         let file = device.as_raw_fd();
         let mut info = [0u64; INFO_BYTES / 8];
-        done(unsafe { ioctl(file, INFO, info.as_mut_ptr()) }, "ask for the device")?;
-        let version = info[0] as u32;
+        info[0] = INFO_BYTES as u64 | (ABI_VERSION as u64) << 32; // size, abi_version
+        let asked = done(unsafe { ioctl(file, INFO, info.as_mut_ptr()) }, "ask for the device");
+        let version = (info[0] >> 32) as u32;
         if version != ABI_VERSION {
             let problem = format!("its ABI is {}, ours is {}", version, ABI_VERSION);
             return Err(failed("ask for the device", problem));
         }
-        let nr_msi = (info[2] >> 32) as u32;
-        let bar0_bytes = info[5] as usize;
+        asked?;
+        let nr_msi = info[4] as u32;
+        let bar0_bytes = info[6] as usize; // bars[0].len_bytes
         let registers = map(file, bar0_bytes, "map BAR 0")?;
         let mut edu = Edu { irq: device.try_clone()?, _device: device, registers };
         if edu.read(IDENTIFICATION) & 0xffff != 0x00ed {
@@ -206,8 +208,9 @@ impl Edu {
         }
         edu.wait_until_quiet()?;
         let mut setup = [0u32; IRQ_SETUP_BYTES / 4];
-        setup[0] = if nr_msi != 0 { IRQ_MSI } else { IRQ_INTX };
-        setup[1] = 1;
+        setup[0] = IRQ_SETUP_BYTES as u32; // size
+        setup[1] = if nr_msi != 0 { IRQ_MSI } else { IRQ_INTX };
+        setup[2] = 1; // nr_vectors
         done(unsafe { ioctl(file, IRQ_SETUP, setup.as_mut_ptr()) }, "choose the interrupt")?;
         let irq = done(unsafe { ioctl(file, IRQ_OPEN, 0 as c_ulong) }, "open the interrupt")?;
         edu.irq = unsafe { File::from_raw_fd(irq) };

@@ -171,11 +171,11 @@ struct udrv_blk_disk {
 };
 
 struct udrv_blk_attach {
+	__u32 size;
 	__u32 vector;		/* in: interrupt vector that carries the doorbells */
 	__u32 nr_disks;		/* in: 1 to UDRV_BLK_MAX_DISKS */
-	__u64 map_bytes;	/* out: length to mmap at UDRV_MMAP_PORT */
 	__u32 need_wakeup;	/* out: offset of struct udrv_need_wakeup */
-	__u32 reserved;
+	__u64 map_bytes;	/* out: length to mmap at UDRV_MMAP_PORT */
 	struct udrv_blk_disk disks[UDRV_BLK_MAX_DISKS];
 };
 

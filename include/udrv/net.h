@@ -8,6 +8,13 @@
  * maps map_bytes at UDRV_MMAP_PORT and finds everything at the offsets that
  * attach returned.
  *
+ * A port has 1 to UDRV_NET_MAX_QUEUES queues, each with rings, a need_wakeup and an
+ * interrupt vector of its own; several queues may name the same vector. A read or
+ * write of the IRQ file of a vector publishes the queues that name it, and the doorbells
+ * of these queues are counted there. So queues on vectors of their own can be served
+ * by threads of their own. The port's vector is rung when the desired state changed,
+ * and its file publishes the published page. All queues end together, with the session.
+ *
  * Per queue, in AF_XDP's words:
  *
  *   ring        producer  entry                      meaning
@@ -34,7 +41,7 @@
 
 #include <udrv/udrv.h>
 
-#define UDRV_NET_MAX_QUEUES	8	/* room in the ABI; 1 is served today */
+#define UDRV_NET_MAX_QUEUES	16
 #define UDRV_NET_MIN_DEPTH	64
 #define UDRV_NET_MAX_DEPTH	1024
 #define UDRV_NET_MAX_MULTICAST	128	/* more: UDRV_NET_ALLMULTI is set */
@@ -56,7 +63,8 @@
 #define UDRV_NET_F_RX_CSUM	(1u << 3)
 #define UDRV_NET_F_VLAN_TX	(1u << 4)	/* insert the tag of vlan_tci */
 #define UDRV_NET_F_VLAN_RX	(1u << 5)	/* strip the tag into vlan_tci */
-#define UDRV_NET_F_ALL		((1u << 6) - 1)
+#define UDRV_NET_F_RX_HASH	(1u << 6)	/* of the flow, into udrv_net_rx */
+#define UDRV_NET_F_ALL		((1u << 7) - 1)
 
 /* ---- Ring entries --------------------------------------------------------- */
 
@@ -98,7 +106,9 @@ struct udrv_net_fill {
 #define UDRV_NET_RX_VLAN	(1u << 2)	/* vlan_tci holds the stripped tag */
 #define UDRV_NET_RX_DROP	(1u << 3)	/* give the buffer back, count an error */
 #define UDRV_NET_RX_CSUM_PARTIAL (1u << 4)	/* not inserted yet: csum_* are valid */
-#define UDRV_NET_RX_ALL		((1u << 5) - 1)
+#define UDRV_NET_RX_HASH	(1u << 5)	/* hash is that of the addresses */
+#define UDRV_NET_RX_HASH_L4	(1u << 6)	/* and of the ports, too; with UDRV_NET_RX_HASH */
+#define UDRV_NET_RX_ALL		((1u << 7) - 1)
 
 /*
  * A packet is one or more buffers, the last with UDRV_NET_RX_EOP; the flags of
@@ -112,10 +122,10 @@ struct udrv_net_rx {
 	__u32 len_bytes;	/* written by the device, without the FCS */
 	__u16 flags;		/* UDRV_NET_RX_* */
 	__u16 vlan_tci;
-	__u32 reserved;
+	__u32 hash;		/* with UDRV_NET_RX_HASH, in the last buffer */
 	__u16 csum_start;	/* as in struct udrv_net_tx */
 	__u16 csum_offset;
-	__u32 reserved1;
+	__u32 reserved;
 };
 
 /* ---- State pages ---------------------------------------------------------- */
@@ -140,6 +150,7 @@ struct udrv_net_desired {
 	__u32 nr_multicast;
 	__u32 nr_unicast;	/* addresses besides mac, at most max_unicast */
 	__u32 restart_autoneg;	/* changed: negotiate the link again */
+	__u32 nr_queues;	/* in use: received packets are for the queues below it */
 	__u8 mac[6];
 	__u8 reserved[2];
 	char name[UDRV_NET_NAME_LEN];	/* as the interface is called now */
@@ -217,12 +228,13 @@ struct udrv_net_published {
 
 /* Offsets in bytes from the start of the map. */
 struct udrv_net_queue_layout {
+	__u32 vector;		/* in: interrupt vector that carries its doorbells */
 	__u32 need_wakeup;	/* struct udrv_need_wakeup */
 	__u32 tx;		/* struct udrv_ring_header, then entries */
 	__u32 completion;
 	__u32 fill;
 	__u32 rx;
-	__u32 reserved;
+	__u32 reserved[2];
 };
 
 /*
@@ -234,13 +246,18 @@ struct udrv_net_queue_layout {
 #define UDRV_NET_ATTACH_ALL		((1u << 1) - 1)
 
 struct udrv_net_attach {
+	__u32 size;
+	/*
+	 * in: that the driver has; out: that are attached. An interface has room for as
+	 * many as its first driver had; of a later one with more the rest stays unused.
+	 */
+	__u32 nr_queues;
 	char name[UDRV_NET_NAME_LEN];	/* in: wanted at the first attach, "" for udn%d; out */
 	__u8 mac[6];		/* in: the chip's own address */
 	__u16 reserved0;
-	__u32 vector;		/* in: interrupt vector that carries the doorbells */
-	__u32 nr_queues;	/* in: 1 */
-	__u32 tx_depth;		/* in: segments, a power of two */
-	__u32 rx_depth;		/* in: buffers, a power of two */
+	__u32 vector;		/* in: interrupt vector of the state pages */
+	__u32 tx_depth;		/* in: segments a queue, a power of two */
+	__u32 rx_depth;		/* in: buffers a queue, a power of two */
 	__u32 rx_buf_bytes;	/* in: 256 to UDRV_NET_MAX_BUF */
 	__u32 tx_max_segments;	/* in: of one packet, 1 or more */
 	/*
@@ -253,8 +270,8 @@ struct udrv_net_attach {
 	__u32 flags;		/* in: UDRV_NET_ATTACH_* */
 	__u32 desired;		/* out: offset of struct udrv_net_desired */
 	__u32 published;	/* out: offset of struct udrv_net_published */
+	__u32 reserved1;
 	__u64 map_bytes;	/* out: length to mmap at UDRV_MMAP_PORT */
-	struct udrv_net_queue_layout queues[UDRV_NET_MAX_QUEUES];	/* out */
 	/* What is beyond these is done in software. Of the three, 0: no limit. */
 	__u32 max_csum_field;	/* in: csum_start + csum_offset at most */
 	__u32 max_tso_hdr_bytes;	/* in: hdr_bytes at most */
@@ -264,16 +281,17 @@ struct udrv_net_attach {
 	__u32 nr_stats;		/* in: counters of its own, for `ethtool -S` */
 	char driver[UDRV_NET_DRIVER_LEN];	/* in: for `ethtool -i` */
 	char stat_names[UDRV_NET_MAX_STATS][UDRV_NET_STAT_LEN];	/* in: nr_stats of them */
+	struct udrv_net_queue_layout queues[UDRV_NET_MAX_QUEUES];	/* of nr_queues of them */
 };
 
 UDRV_ASSERT_SIZE(struct udrv_net_tx, 32);
 UDRV_ASSERT_SIZE(struct udrv_net_completion, 8);
 UDRV_ASSERT_SIZE(struct udrv_net_fill, 16);
 UDRV_ASSERT_SIZE(struct udrv_net_rx, 24);
-UDRV_ASSERT_SIZE(struct udrv_net_desired, 1020);
+UDRV_ASSERT_SIZE(struct udrv_net_desired, 1024);
 UDRV_ASSERT_SIZE(struct udrv_net_counters, 128);
 UDRV_ASSERT_SIZE(struct udrv_net_published, 968);
-UDRV_ASSERT_SIZE(struct udrv_net_queue_layout, 24);
-UDRV_ASSERT_SIZE(struct udrv_net_attach, 2376);
+UDRV_ASSERT_SIZE(struct udrv_net_queue_layout, 32);
+UDRV_ASSERT_SIZE(struct udrv_net_attach, 2704);
 
 #endif /* UDRV_UDRV_NET_H */

@@ -10,13 +10,22 @@
  * or when the process breaks the protocol. A call on an ended session fails
  * with ENODEV; its mappings raise SIGBUS.
  *
- * All structures have fixed layouts (asserted at the end, in C and in C++).
- * Fields called `reserved` are zero on the way in; the kernel refuses anything
- * else with EINVAL, so that they can get a meaning later.
+ * All structures have fixed layouts (asserted at the end, in C and in C++; every
+ * field in tests/static/abi-<version>.layout), the same for 32-bit and 64-bit
+ * processes: no longs, no pointers, padding by name. Fields called `reserved` are
+ * zero on the way in; the kernel refuses anything else with EINVAL, so that they
+ * can get a meaning later.
+ *
+ * A structure that a call takes begins with its size, which the caller sets, and
+ * may grow at its end (copy_struct_from_user() in the kernel). What a caller does
+ * not have is zero for the kernel. What the kernel does not know must be zero,
+ * else the call fails with E2BIG and nothing has been done. Elements of arrays and
+ * what lies in shared memory do not grow.
  *
  * Errors that every call may return: ENODEV (session over), EFAULT (bad
- * pointer), EINVAL (value out of range, reserved field not zero, unknown flag),
- * EPERM (not the process that opened the device), ENOMEM.
+ * pointer), EINVAL (value out of range, reserved field not zero, unknown flag, size
+ * below that of the first version), E2BIG (see above), EPERM (not the process that
+ * opened the device), ENOMEM.
  */
 #ifndef UDRV_UDRV_H
 #define UDRV_UDRV_H
@@ -58,18 +67,34 @@ struct udrv_bar_info {
 #define UDRV_DEV_RESET		(1u << 2)	/* the function can be reset alone */
 #define UDRV_DEV_MSI_MASKABLE	(1u << 3)	/* MSI has mask bits: see UDRV_IOC_IRQ_OPEN */
 
+/*
+ * What not every kernel of this ABI version has. A program names those that it would
+ * use, and is told which of them there are.
+ */
+#define UDRV_FEATURES_ALL	0ULL	/* none yet */
+
+/*
+ * The first call of a session. EPROTO: the kernel speaks another version of the ABI;
+ * abi_version says which, and nothing else is filled in. (Programs of versions 1 to 3
+ * are answered with the version, which they compare; the rest of their calls have
+ * numbers that are not used any more: ENOTTY.)
+ */
 struct udrv_info {
-	__u32 abi_version;	/* out: UDRV_ABI_VERSION */
+	__u32 size;
+	__u32 abi_version;	/* in: UDRV_ABI_VERSION of the program; out: of the kernel */
+	__u64 features;		/* in: that the program would use; out: of these, what is there */
 	__u32 flags;		/* out: UDRV_DEV_* */
-	__u16 vendor, device, subsystem_vendor, subsystem_device;
+	__u16 vendor;		/* out, and so on */
+	__u16 device;
+	__u16 subsystem_vendor;
+	__u16 subsystem_device;
 	__u32 class_code;	/* base class << 16 | sub class << 8 | interface */
 	__u32 nr_msi;		/* vectors the function offers */
 	__u32 nr_msix;
-	__u32 reserved;
 	struct udrv_bar_info bars[UDRV_NR_BARS];
 };
 
-#define UDRV_IOC_INFO		_IOR('u', 0x00, struct udrv_info)
+#define UDRV_IOC_INFO		_IO('u', 0x10)
 
 /* ---- Configuration space ------------------------------------------------- */
 
@@ -81,25 +106,27 @@ struct udrv_info {
  * 0x40-0x4f; all else is EPERM. Bus mastering has a call of its own.
  */
 struct udrv_config {
+	__u32 size;
 	__u32 offset;		/* in bytes; to read, a multiple of 4 */
 	__u32 value;		/* in: one byte, or out */
 	__u32 write;		/* 0: read, 1: write */
-	__u32 reserved;
 };
 
-#define UDRV_IOC_CONFIG		_IOWR('u', 0x01, struct udrv_config)
+#define UDRV_IOC_CONFIG		_IO('u', 0x11)
 
 /* ---- Memory maps of the session file ------------------------------------- */
 
 /*
- * mmap(2) offsets: the low 40 bits are an offset into a region, the bits above
- * are the region: BAR n, coherent block n, or the shared rings of the attached
- * port. All three are revoked when the session ends.
+ * mmap(2) offsets, below 2^44, which is what a 32-bit process can name: BAR n, the
+ * shared rings of the attached port, and the coherent block of a handle, each with
+ * room for offsets into it. All three are revoked when the session ends.
  */
-#define UDRV_MMAP_SHIFT		40
-#define UDRV_MMAP_BAR(n)	((__u64)(n) << UDRV_MMAP_SHIFT)
-#define UDRV_MMAP_PORT		((__u64)0x10 << UDRV_MMAP_SHIFT)
-#define UDRV_MMAP_COHERENT(n)	(((__u64)0x100 + (n)) << UDRV_MMAP_SHIFT)
+#define UDRV_MMAP_SHIFT			40
+#define UDRV_MMAP_BAR(n)		((__u64)(n) << UDRV_MMAP_SHIFT)
+#define UDRV_MMAP_PORT			((__u64)6 << UDRV_MMAP_SHIFT)
+#define UDRV_MMAP_COHERENT_SHIFT	26
+#define UDRV_MMAP_COHERENT(handle) \
+	(((__u64)8 << UDRV_MMAP_SHIFT) + ((__u64)(handle) << UDRV_MMAP_COHERENT_SHIFT))
 
 /* ---- Interrupts ---------------------------------------------------------- */
 
@@ -119,12 +146,14 @@ struct udrv_config {
  * udrv serves, the second has its path as /proc/irq/<n>/irq-<bdf>.
  */
 struct udrv_irq_setup {
+	__u32 size;
 	__u32 mode;		/* in: UDRV_IRQ_* */
 	__u32 nr_vectors;	/* in: wanted, out: granted */
+	__u32 reserved;
 	__u32 line[UDRV_MAX_IRQS];	/* out */
 };
 
-#define UDRV_IOC_IRQ_SETUP	_IOWR('u', 0x02, struct udrv_irq_setup)
+#define UDRV_IOC_IRQ_SETUP	_IO('u', 0x12)
 
 /*
  * For a chip without the INTx-disable bit (UDRV_DEV_INTX_MASKABLE not set: PCI 2.2 and
@@ -136,15 +165,15 @@ struct udrv_irq_setup {
  * once. What is written is read back, to push it to the chip: reading must do no harm.
  */
 struct udrv_intx_mask {
+	__u32 size;
 	__u32 bar;		/* memory */
 	__u32 mask_offset;	/* in bytes, a multiple of 4 */
 	__u32 mask_value;
 	__u32 unmask_offset;
 	__u32 unmask_value;
-	__u32 reserved;
 };
 
-#define UDRV_IOC_INTX_MASK	_IOW('u', 0x0a, struct udrv_intx_mask)
+#define UDRV_IOC_INTX_MASK	_IO('u', 0x1a)
 
 /*
  * UDRV_IOC_IRQ_OPEN, argument: the vector's index. Returns a new close-on-exec
@@ -170,7 +199,7 @@ struct udrv_intx_mask {
  * interrupt is masked, each one that the chip sends still interrupts the processor,
  * but runs no handler; all of them count as one when the reader comes back.
  */
-#define UDRV_IOC_IRQ_OPEN	_IO('u', 0x03)
+#define UDRV_IOC_IRQ_OPEN	_IO('u', 0x13)
 
 struct udrv_irq_events {
 	__u32 interrupts;	/* from the device */
@@ -184,10 +213,10 @@ struct udrv_irq_events {
  * mapped (EBUSY); EIO if the platform has no memory the chip could reach.
  * Argument: the number of bits, 24 to 64.
  */
-#define UDRV_IOC_DMA_BITS	_IO('u', 0x04)
+#define UDRV_IOC_DMA_BITS	_IO('u', 0x14)
 
 /* Bus mastering on (1) or off (0). Reset the chip first, then switch it on. */
-#define UDRV_IOC_BUS_MASTER	_IO('u', 0x05)
+#define UDRV_IOC_BUS_MASTER	_IO('u', 0x15)
 
 /*
  * How the chip is stopped when its driver is gone: one register write, added to
@@ -198,15 +227,15 @@ struct udrv_irq_events {
  * begun when bus mastering goes off. ENOSPC: the list is full.
  */
 struct udrv_stop_write {
+	__u32 size;
 	__u32 bar;		/* I/O ports or memory */
 	__u32 offset;		/* in bytes; a multiple of len_bytes */
-	__u64 len_bytes;	/* 1, 2 or 4; 8 in memory only. All of it inside the BAR */
+	__u32 len_bytes;	/* 1, 2 or 4; 8 in memory only. All of it inside the BAR */
 	__u64 value;		/* no longer than len_bytes, nor is the mask */
 	__u64 mask;		/* 0: wait for nothing */
-	__u64 reserved;
 };
 
-#define UDRV_IOC_STOP_WRITE	_IOW('u', 0x09, struct udrv_stop_write)
+#define UDRV_IOC_STOP_WRITE	_IO('u', 0x16)
 
 /*
  * Coherent memory for descriptor rings: zeroed, contiguous for the device,
@@ -214,13 +243,13 @@ struct udrv_stop_write {
  * ends. Charged to RLIMIT_MEMLOCK.
  */
 struct udrv_coherent {
+	__u32 size;
+	__u32 handle;		/* out */
 	__u64 len_bytes;	/* in: rounded up to whole pages; out */
 	__u64 dma_addr;		/* out: for the device */
-	__u32 handle;		/* out */
-	__u32 reserved;
 };
 
-#define UDRV_IOC_COHERENT	_IOWR('u', 0x06, struct udrv_coherent)
+#define UDRV_IOC_COHERENT	_IO('u', 0x17)
 
 struct udrv_dma_segment {
 	__u64 dma_addr;
@@ -256,12 +285,12 @@ struct udrv_dma_region {
  * was the first. What was done stays done. ENOMEM also means RLIMIT_MEMLOCK.
  */
 struct udrv_dma_exchange {
-	__u64 regions;		/* in/out: pointer to struct udrv_dma_region[nr_regions] */
+	__u32 size;
 	__u32 nr_regions;	/* in: 1 to UDRV_MAX_DMA_BATCH */
-	__u32 reserved;
+	__u64 regions;		/* in/out: pointer to struct udrv_dma_region[nr_regions] */
 };
 
-#define UDRV_IOC_DMA_EXCHANGE	_IOW('u', 0x07, struct udrv_dma_exchange)
+#define UDRV_IOC_DMA_EXCHANGE	_IO('u', 0x18)
 
 /* ---- Ports: what the driver serves --------------------------------------- */
 
@@ -274,12 +303,12 @@ struct udrv_dma_exchange {
  * of that kind is not loaded. EBUSY: attached already.
  */
 struct udrv_attach {
+	__u32 size;
 	__u32 kind;		/* in: UDRV_PORT_* */
-	__u32 len_bytes;	/* in: size of the structure at arg */
 	__u64 arg;		/* in: pointer to the kind's structure, written back */
 };
 
-#define UDRV_IOC_ATTACH		_IOW('u', 0x08, struct udrv_attach)
+#define UDRV_IOC_ATTACH		_IO('u', 0x19)
 
 /* ---- Rings --------------------------------------------------------------- */
 
@@ -321,19 +350,20 @@ struct udrv_need_wakeup {
 };
 
 #ifdef __cplusplus
-#define UDRV_ASSERT_SIZE(type, size) static_assert(sizeof(type) == (size))
+#define UDRV_ASSERT_SIZE(type, size) \
+	static_assert(sizeof(type) == (size), #type " changed its size")
 #else
 #define UDRV_ASSERT_SIZE(type, size) \
 	_Static_assert(sizeof(type) == (size), #type " changed its size")
 #endif
 
 UDRV_ASSERT_SIZE(struct udrv_bar_info, 24);
-UDRV_ASSERT_SIZE(struct udrv_info, 176);
+UDRV_ASSERT_SIZE(struct udrv_info, 184);
 UDRV_ASSERT_SIZE(struct udrv_config, 16);
-UDRV_ASSERT_SIZE(struct udrv_irq_setup, 136);
+UDRV_ASSERT_SIZE(struct udrv_irq_setup, 144);
 UDRV_ASSERT_SIZE(struct udrv_irq_events, 8);
 UDRV_ASSERT_SIZE(struct udrv_intx_mask, 24);
-UDRV_ASSERT_SIZE(struct udrv_stop_write, 40);
+UDRV_ASSERT_SIZE(struct udrv_stop_write, 32);
 UDRV_ASSERT_SIZE(struct udrv_coherent, 24);
 UDRV_ASSERT_SIZE(struct udrv_dma_segment, 16);
 UDRV_ASSERT_SIZE(struct udrv_dma_region, 40);

@@ -133,14 +133,19 @@ Device::Device(const PciAddress& address) : address_(address) {
     if (!fd_) {
         throw_open_error(errno, address);
     }
-    if (::ioctl(fd_.value(), UDRV_IOC_INFO, &info_) < 0) {
-        throw_errno(errno, tried("ask about"));
-    }
-    if (info_.abi_version != UDRV_ABI_VERSION) {
-        throw_error(EPROTO, tried("open"),
-                    fmt::format("the kernel module speaks version {} and this program {}",
-                                info_.abi_version, UDRV_ABI_VERSION),
-                    "build and load both from the same release");
+    info_.abi_version = UDRV_ABI_VERSION;
+    if (call(fd_.value(), UDRV_IOC_INFO, info_) < 0) {
+        const int error = errno;
+        if (error == EPROTO || error == ENOTTY) { // ENOTTY: from before version 4
+            throw_error(EPROTO, tried("open"),
+                        fmt::format("the kernel module speaks {} of the ABI and this program "
+                                    "version {}",
+                                    error == EPROTO ? fmt::format("version {}", info_.abi_version)
+                                                    : std::string("an older version"),
+                                    UDRV_ABI_VERSION),
+                        "build and load both from the same release");
+        }
+        throw_errno(error, tried("ask about"));
     }
 }
 
@@ -166,7 +171,7 @@ std::uint32_t Device::config_read(std::uint32_t offset, std::uint32_t width_byte
     check_config(offset, width_bytes);
     udrv_config config{};
     config.offset = offset & ~3U;
-    if (::ioctl(fd_.value(), UDRV_IOC_CONFIG, &config) < 0) {
+    if (call(fd_.value(), UDRV_IOC_CONFIG, config) < 0) {
         throw_errno(errno, tried(fmt::format("read configuration register {:#x} of", offset)));
     }
     const std::uint32_t value = config.value >> 8 * (offset & 3U);
@@ -180,7 +185,7 @@ void Device::config_write(std::uint32_t offset, std::uint32_t width_bytes, std::
         config.offset = offset + n;
         config.value = value >> 8 * n & 0xff;
         config.write = 1;
-        if (::ioctl(fd_.value(), UDRV_IOC_CONFIG, &config) < 0) {
+        if (call(fd_.value(), UDRV_IOC_CONFIG, config) < 0) {
             throw_errno(errno, tried(fmt::format("write configuration register {:#x} of", offset)),
                         errno == EPERM ? "the kernel lets a driver write few of them (udrv/udrv.h)"
                                        : "");
@@ -203,8 +208,8 @@ void Device::bus_master(bool on) {
 }
 
 void Device::stop_by(std::span<const udrv_stop_write> writes) {
-    for (const udrv_stop_write& write : writes) {
-        if (::ioctl(fd_.value(), UDRV_IOC_STOP_WRITE, &write) < 0) {
+    for (udrv_stop_write write : writes) {
+        if (call(fd_.value(), UDRV_IOC_STOP_WRITE, write) < 0) {
             throw_errno(
                 errno, tried("tell the kernel how to stop"),
                 errno == ENOSPC
@@ -218,7 +223,7 @@ DmaBlock Device::allocate(std::size_t len_bytes) {
     udrv_coherent request{};
     request.len_bytes = len_bytes;
     const std::string what = fmt::format("allocate {} bytes of DMA memory for", len_bytes);
-    if (::ioctl(fd_.value(), UDRV_IOC_COHERENT, &request) < 0) {
+    if (call(fd_.value(), UDRV_IOC_COHERENT, request) < 0) {
         throw_errno(errno, tried(what), errno == ENOMEM ? memlock_advice(len_bytes) : "");
     }
     blocks_.push_back(map(UDRV_MMAP_COHERENT(request.handle), request.len_bytes, what));
@@ -242,8 +247,8 @@ BarMapping Device::map_bar(unsigned n) const {
             bar.len_bytes};
 }
 
-void Device::mask_intx_by(const udrv_intx_mask& mask) {
-    if (::ioctl(fd_.value(), UDRV_IOC_INTX_MASK, &mask) < 0) {
+void Device::mask_intx_by(udrv_intx_mask mask) {
+    if (call(fd_.value(), UDRV_IOC_INTX_MASK, mask) < 0) {
         throw_errno(errno, tried("tell the kernel how to mask the interrupt of"),
                     errno == EBUSY ? "before the interrupts are set up, and once" : "");
     }
@@ -253,7 +258,7 @@ std::vector<std::uint32_t> Device::irq_setup(std::uint32_t mode, std::uint32_t w
     udrv_irq_setup setup{};
     setup.mode = mode;
     setup.nr_vectors = wanted;
-    if (::ioctl(fd_.value(), UDRV_IOC_IRQ_SETUP, &setup) < 0) {
+    if (call(fd_.value(), UDRV_IOC_IRQ_SETUP, setup) < 0) {
         throw_errno(errno, tried("set up the interrupts of"),
                     errno == EBUSY ? "that can be chosen once a session" : "");
     }
@@ -283,9 +288,9 @@ void Device::attach(std::uint32_t kind, void* attach, std::size_t len_bytes) {
     choose_intx(); // a port's doorbells need a vector
     udrv_attach request{};
     request.kind = kind;
-    request.len_bytes = static_cast<std::uint32_t>(len_bytes);
     request.arg = reinterpret_cast<std::uintptr_t>(attach);
-    if (::ioctl(fd_.value(), UDRV_IOC_ATTACH, &request) == 0) {
+    *static_cast<std::uint32_t*>(attach) = static_cast<std::uint32_t>(len_bytes);
+    if (call(fd_.value(), UDRV_IOC_ATTACH, request) == 0) {
         return;
     }
     const bool net = kind == UDRV_PORT_NET;

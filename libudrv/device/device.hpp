@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "libudrv/device/call.hpp"
 #include "libudrv/device/dma.hpp"
 #include "libudrv/device/irq.hpp"
 #include "libudrv/device/pci_address.hpp"
@@ -125,7 +126,7 @@ class Device final : public DmaAllocator {
 
     /// Before irq_setup() and open_irq(): how a chip without the INTx-disable bit is masked,
     /// so that it can share its line. Nothing where the bit is there.
-    void mask_intx_by(const udrv_intx_mask& mask);
+    void mask_intx_by(udrv_intx_mask mask);
     /// Chooses INTx, MSI or MSI-X (UDRV_IRQ_*), once; `wanted` vectors, may grant fewer.
     /// Returns the Linux interrupt number of each vector granted. MSI and MSI-X are
     /// writes to memory: none comes before bus_master(true).
@@ -134,7 +135,7 @@ class Device final : public DmaAllocator {
     [[nodiscard]] IrqFile open_irq(std::uint32_t vector);
 
     /// Attaches the session to the device's network interface or disks.
-    /// `attach` is the kind's structure, of `len_bytes`; written back.
+    /// `attach` is the kind's structure, of `len_bytes`, which it begins with; written back.
     void attach(std::uint32_t kind, void* attach, std::size_t len_bytes);
     /// Maps the shared rings of the attached port.
     [[nodiscard]] MemoryMap map_port(std::size_t len_bytes) const;

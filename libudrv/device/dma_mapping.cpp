@@ -5,10 +5,10 @@
 #include <cerrno>
 
 #include <fmt/format.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "libudrv/device/call.hpp"
 #include "libudrv/error.hpp"
 
 namespace udrv {
@@ -63,7 +63,7 @@ int exchange_regions(int fd, udrv_dma_region* regions, std::size_t count) {
     udrv_dma_exchange request{};
     request.regions = reinterpret_cast<std::uintptr_t>(regions);
     request.nr_regions = static_cast<std::uint32_t>(count);
-    return ::ioctl(fd, UDRV_IOC_DMA_EXCHANGE, &request);
+    return call(fd, UDRV_IOC_DMA_EXCHANGE, request);
 }
 
 [[noreturn]] void throw_map_error(int error, const Device& device, std::size_t len_bytes) {

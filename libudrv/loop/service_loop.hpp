@@ -31,6 +31,7 @@
 #include <cstdint>
 #include <ctime>
 #include <optional>
+#include <utility>
 
 #include "libudrv/loop/hold_off.hpp"
 #include "libudrv/loop/spin_budget.hpp"
@@ -56,6 +57,8 @@ namespace udrv {
 ///     bool before_sleep();    what is under way has to interrupt from now on; false: some of
 ///                             it is done meanwhile, look again
 ///     std::uint32_t offered();   entries that wait for the driver
+///     bool others_progress();    false: another thread of the driver may hang, do not beat
+///     DriverCounters total();    of all threads of the driver
 template <typename Service>
 class ServiceLoop {
   public:
@@ -70,7 +73,9 @@ class ServiceLoop {
     void run() {
         heartbeat_.serving();
         while (!stop_) {
-            heartbeat_.beat();
+            if (progresses()) {
+                heartbeat_.beat();
+            }
             if (service().changed()) {
                 service().refresh();
             }
@@ -99,10 +104,10 @@ class ServiceLoop {
   protected:
     /// `cpus` is what the process may run on: with one, it never polls. `trials`: see
     /// SpinBudget.
-    ServiceLoop(Waiter& waiter, Reporter& reporter, unsigned cpus, SleepFlag sleep, WakeFlag kernel,
-                bool trials = false)
+    ServiceLoop(Waiter& waiter, Reporter& reporter, unsigned cpus, SleepFlags sleep,
+                WakeFlags kernel, bool trials = false)
         : reporter_(reporter), waiter_(waiter), spin_(cpus, trials), yield_(cpus), gather_(cpus),
-          sleep_(sleep), kernel_(kernel) {}
+          sleep_(std::move(sleep)), kernel_(std::move(kernel)) {}
     ~ServiceLoop() = default;
 
     /// Entries were produced: the kernel gets to know if it wants to.
@@ -120,6 +125,8 @@ class ServiceLoop {
     }
     /// The kernel gets to know in any case.
     void news() { news_ = true; }
+
+    [[nodiscard]] const Heartbeat& heartbeat() const { return heartbeat_; }
 
     /// A clock of a few milliseconds' grain that never needs a system call.
     [[nodiscard]] static Milliseconds coarse_now() {
@@ -149,6 +156,20 @@ class ServiceLoop {
             return service().before_sleep();
         }
         return true;
+    }
+
+    [[nodiscard]] bool progresses() {
+        if constexpr (requires { service().others_progress(); }) {
+            return service().others_progress();
+        }
+        return true;
+    }
+
+    [[nodiscard]] DriverCounters all_counters() {
+        if constexpr (requires { service().total(); }) {
+            return service().total();
+        }
+        return counters_;
     }
 
     /// Bounded polling; true if there is something to do.
@@ -269,7 +290,7 @@ class ServiceLoop {
         counters_.doorbells += result.events.doorbells;
         stop_ = stop_ || result.stop;
         if (result.report) {
-            reporter_.snapshot(counters_);
+            reporter_.snapshot(all_counters());
         }
         look_time_ = coarse_now();
         service().entered(result.events.interrupts != 0);
@@ -289,8 +310,8 @@ class ServiceLoop {
     SpinBudget spin_;
     YieldBudget yield_;
     GatherBudget gather_;
-    SleepFlag sleep_;
-    WakeFlag kernel_;
+    SleepFlags sleep_;
+    WakeFlags kernel_;
     Heartbeat heartbeat_;
     std::uint32_t unpublished_ = 0; ///< entries produced since the kernel was entered
     std::uint32_t busy_passes_ = 0;

@@ -11,6 +11,8 @@
 #include <initializer_list>
 #include <span>
 #include <string_view>
+#include <type_traits>
+#include <utility>
 
 #include <linux/ethtool.h>
 
@@ -54,8 +56,9 @@ struct NetPhy {
 /// limits is done in software, or refused to who asks for it.
 struct NetCapabilities {
     MacAddress mac{};
-    std::uint32_t tx_depth = 0;        ///< segments the chip can hold, a power of two
-    std::uint32_t rx_depth = 0;        ///< buffers the chip can hold, a power of two
+    std::uint32_t nr_queues = 1;       ///< of either direction, up to UDRV_NET_MAX_QUEUES
+    std::uint32_t tx_depth = 0;        ///< segments a queue can hold, a power of two
+    std::uint32_t rx_depth = 0;        ///< buffers a queue can hold, a power of two
     std::uint32_t rx_buf_bytes = 0;    ///< size of one receive buffer
     std::uint32_t tx_max_segments = 0; ///< of one packet
     std::uint32_t max_mtu = 0;
@@ -75,34 +78,53 @@ struct NetCause {
     bool link = false; ///< look at the link
 };
 
-/// Order of the calls: `init()` (resets the chip and leaves it quiet), apply()
-/// with each new desired state (starts and stops the chip), then the data path
-/// from one thread, stop() at the end. No function of the data path allocates,
-/// throws or blocks. Buffers stay provided across a stop and a start: the chip
-/// class keeps them and posts them again.
-template <typename C>
-concept NetChip = requires(C chip, const C const_chip, const udrv_net_desired& desired,
-                           std::span<const udrv_net_fill> fill, std::span<udrv_net_rx> rx,
-                           std::span<const udrv_net_tx> tx,
-                           std::span<udrv_net_completion> completion,
-                           std::span<std::uint64_t> stats, udrv_net_counters& counters,
-                           std::span<udrv_net_register> registers) {
-    { const_chip.capabilities() } -> std::same_as<const NetCapabilities&>;
-    // Makes the chip agree with what the administrator wants; idempotent.
-    {chip.apply(desired)};
-    // Reads and clears the chip's interrupt cause.
-    { chip.interrupt() } -> std::same_as<NetCause>;
+/// The data path: a pair of queues, used by one thread. No function of it allocates,
+/// throws or blocks.
+template <typename Q>
+concept NetChipQueue = requires(Q queue, std::span<const udrv_net_fill> fill,
+                                std::span<udrv_net_rx> rx, std::span<const udrv_net_tx> tx,
+                                std::span<udrv_net_completion> completion) {
     // Empty buffers to the chip, one tail write a call. Returns how many it took.
-    { chip.rx_provide(fill) } -> std::same_as<std::size_t>;
+    { queue.rx_provide(fill) } -> std::same_as<std::size_t>;
     // Received buffers from the chip, in order. Returns how many it wrote to `rx`.
-    { chip.rx_return(rx) } -> std::same_as<std::size_t>;
+    { queue.rx_return(rx) } -> std::same_as<std::size_t>;
     // Whole packets to the chip, one tail write a call. Returns how many segments it took.
-    { chip.tx_provide(tx) } -> std::same_as<std::size_t>;
+    { queue.tx_provide(tx) } -> std::same_as<std::size_t>;
     // Packets the chip is done with. Returns how many it wrote to `completion`.
-    { chip.tx_return(completion) } -> std::same_as<std::size_t>;
-    // Nothing moved, and the driver goes to sleep: what is under way has to interrupt. False:
+    { queue.tx_return(completion) } -> std::same_as<std::size_t>;
+    // Nothing moved, and the thread goes to sleep: what is under way has to interrupt. False:
     // some of it is done already, and may not; look again.
-    { chip.arm() } -> std::same_as<bool>;
+    { queue.arm() } -> std::same_as<bool>;
+};
+
+/// A chip with several pairs of queues. Each is used by one thread; another one may be
+/// used by another thread at the same time.
+template <typename C>
+concept MultiQueueNetChip = requires(C chip, unsigned n, std::uint32_t vector) {
+    requires NetChipQueue<std::remove_cvref_t<decltype(chip.queue(n))>>;
+    // Queue `n`, below capabilities().nr_queues, is to interrupt by this vector of the
+    // device. Before the first apply(), for each queue that is going to be used.
+    {chip.route(n, vector)};
+};
+
+/// Order of the calls: `init()` (resets the chip and leaves it quiet), apply()
+/// with each new desired state (starts and stops the chip), then the data path,
+/// stop() at the end. Buffers stay provided across a stop and a start: the chip
+/// class keeps them and posts them again.
+///
+/// A chip of one queue is its own NetChipQueue. With several queues there may be several
+/// threads; the first one calls all that is not a queue's, while no other thread is in a
+/// function of a queue. The exception is interrupt(): it may run beside them.
+template <typename C>
+concept NetChip = (MultiQueueNetChip<C> || NetChipQueue<C>)&&requires(
+    C chip, const C const_chip, const udrv_net_desired& desired, std::span<std::uint64_t> stats,
+    udrv_net_counters& counters, std::span<udrv_net_register> registers) {
+    { const_chip.capabilities() } -> std::same_as<const NetCapabilities&>;
+    // Makes the chip agree with what the administrator wants; idempotent. Of several queues
+    // it receives into the first desired.nr_queues.
+    {chip.apply(desired)};
+    // Reads and clears the chip's interrupt cause: that of the first vector.
+    { chip.interrupt() } -> std::same_as<NetCause>;
     { chip.link() } -> std::same_as<NetLink>;
     // Names are constant; read_stats adds up what the chip counted since the last call.
     { C::stat_names() } -> std::convertible_to<std::span<const std::string_view>>;
@@ -113,5 +135,17 @@ concept NetChip = requires(C chip, const C const_chip, const udrv_net_desired& d
     {chip.read_registers(registers)};
     {chip.stop()};
 };
+
+/// Queue `n` of a chip.
+template <NetChip C>
+[[nodiscard]] auto& net_chip_queue(C& chip, [[maybe_unused]] unsigned n) {
+    if constexpr (MultiQueueNetChip<C>) {
+        return chip.queue(n);
+    } else {
+        return chip;
+    }
+}
+template <NetChip C>
+using NetChipQueueOf = std::remove_reference_t<decltype(net_chip_queue(std::declval<C&>(), 0))>;
 
 } // namespace udrv

@@ -31,6 +31,14 @@ NetPort::NetPort(Device& device, const NetCapabilities& capabilities,
     std::copy(capabilities.mac.begin(), capabilities.mac.end(), layout.mac);
     layout.vector = options.vector;
     layout.nr_queues = 1;
+    layout.queues[0].vector = options.vector;
+    if (!options.queue_vectors.empty()) {
+        layout.nr_queues = static_cast<std::uint32_t>(
+            std::min<std::size_t>(options.queue_vectors.size(), UDRV_NET_MAX_QUEUES));
+        for (std::uint32_t n = 0; n < layout.nr_queues; ++n) {
+            layout.queues[n].vector = options.queue_vectors[n];
+        }
+    }
     layout.tx_depth = capabilities.tx_depth;
     layout.rx_depth = capabilities.rx_depth;
     layout.rx_buf_bytes = capabilities.rx_buf_bytes;
@@ -66,14 +74,18 @@ void NetPort::lay_out(std::byte* memory, std::size_t len_bytes, const udrv_net_a
     desired = StatePageReader<udrv_net_desired>(map.at<udrv_net_desired>(layout.desired));
     published = StatePageWriter<udrv_net_published>(map.at<udrv_net_published>(layout.published));
 
-    const udrv_net_queue_layout& offsets = layout.queues[0];
-    queue.tx = map.consumer<udrv_net_tx>(offsets.tx, layout.tx_depth);
-    queue.completion = map.producer<udrv_net_completion>(offsets.completion, layout.tx_depth);
-    queue.fill = map.consumer<udrv_net_fill>(offsets.fill, layout.rx_depth);
-    queue.rx = map.producer<udrv_net_rx>(offsets.rx, layout.rx_depth);
-    auto* wakeup = map.at<udrv_need_wakeup>(offsets.need_wakeup);
-    queue.sleep = SleepFlag(&wakeup->driver);
-    queue.kernel = WakeFlag(&wakeup->kernel);
+    for (const udrv_net_queue_layout& offsets :
+         std::span(layout.queues)
+             .first(std::min<std::size_t>(layout.nr_queues, UDRV_NET_MAX_QUEUES))) {
+        NetQueue& queue = queues.emplace_back();
+        queue.tx = map.consumer<udrv_net_tx>(offsets.tx, layout.tx_depth);
+        queue.completion = map.producer<udrv_net_completion>(offsets.completion, layout.tx_depth);
+        queue.fill = map.consumer<udrv_net_fill>(offsets.fill, layout.rx_depth);
+        queue.rx = map.producer<udrv_net_rx>(offsets.rx, layout.rx_depth);
+        auto* wakeup = map.at<udrv_need_wakeup>(offsets.need_wakeup);
+        queue.sleep = SleepFlag(&wakeup->driver);
+        queue.kernel = WakeFlag(&wakeup->kernel);
+    }
 }
 
 } // namespace udrv

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "libudrv/device/device.hpp"
 #include "libudrv/net/net_chip.hpp"
@@ -18,7 +19,7 @@
 namespace udrv {
 
 /// One queue's rings, and who wants to be woken. Views of shared memory, for the
-/// data thread only.
+/// thread that serves it only.
 struct NetQueue {
     RingConsumer<udrv_net_tx> tx;
     RingProducer<udrv_net_completion> completion;
@@ -31,7 +32,8 @@ struct NetQueue {
 /// What an interface is to be, besides what its chip can do.
 struct NetPortOptions {
     std::string name;                               ///< at the first attach; empty: udn<n>
-    std::uint32_t vector = 0;                       ///< interrupt that carries the doorbells
+    std::uint32_t vector = 0;                       ///< interrupt of the desired state
+    std::span<const std::uint32_t> queue_vectors{}; ///< of each queue; empty: one, of `vector`
     std::string_view driver{};                      ///< for `ethtool -i`
     std::span<const std::string_view> stat_names{}; ///< for `ethtool -S`
 };
@@ -51,7 +53,8 @@ class NetPort {
     [[nodiscard]] const std::string& name() const { return name_; }
     [[nodiscard]] std::uint32_t ifindex() const { return ifindex_; }
 
-    NetQueue queue;
+    /// As many as the kernel granted, one at least.
+    std::vector<NetQueue> queues;
     StatePageReader<udrv_net_desired> desired;
     StatePageWriter<udrv_net_published> published;
 

@@ -3,6 +3,9 @@
 // What a service loop counts of its own work.
 #pragma once
 
+#include <array>
+#include <bit>
+#include <cstddef>
 #include <cstdint>
 
 namespace udrv {
@@ -28,6 +31,17 @@ struct DriverCounters {
     std::uint64_t failures = 0;    ///< of these, with an error
     std::uint64_t applies = 0;     ///< changes of the desired state
     std::uint64_t link_changes = 0;
+
+    /// Those of another thread.
+    DriverCounters& operator+=(const DriverCounters& other) {
+        using Words = std::array<std::uint64_t, sizeof(DriverCounters) / sizeof(std::uint64_t)>;
+        auto sum = std::bit_cast<Words>(*this);
+        const auto more = std::bit_cast<Words>(other);
+        for (std::size_t n = 0; n < sum.size(); ++n) {
+            sum[n] += more[n];
+        }
+        return *this = std::bit_cast<DriverCounters>(sum);
+    }
 
     /// What the kernel had for the chip.
     [[nodiscard]] std::uint64_t taken() const { return tx_packets + requests; }

@@ -36,6 +36,7 @@ enum class WaitMode {
 struct RunOptions {
     std::string name; ///< wanted interface name, empty: the kernel's choice
     WaitMode wait = WaitMode::automatic;
+    unsigned queues = 0;    ///< of an interface, at most; 0: as many as the chip has
     std::string stats_path; ///< JSON counters at exit and on SIGUSR1; empty: none
     bool verbose = false;
     bool sandbox = true; ///< give up every privilege once it serves

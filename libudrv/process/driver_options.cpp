@@ -4,6 +4,8 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <udrv/net.h>
+
 namespace udrv {
 
 namespace {
@@ -36,6 +38,12 @@ void add_driver_options(CLI::App& command, RunOptions& options) {
             "How to wait; auto (default) is read for one interrupt, else uring")
         ->check(check_wait_mode)
         ->type_name("auto|uring|read")
+        ->group(group);
+    command
+        .add_option("--queues", options.queues,
+                    "Queues of the interface at most; without it, as many as the chip has")
+        ->check(CLI::Range(1, UDRV_NET_MAX_QUEUES))
+        ->type_name("N")
         ->group(group);
     command
         .add_option("--stats", options.stats_path,

@@ -20,6 +20,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <utility>
+#include <vector>
 
 #include "libudrv/rings/barrier.hpp"
 
@@ -33,8 +35,13 @@ class SleepFlag {
 
     /// Call this, look at everything once more, and only then sleep.
     void announce() const noexcept {
-        std::atomic_ref<std::uint32_t>(*word_).store(1, std::memory_order_relaxed);
+        mark();
         full_barrier(); // C, pairs with D in WakeFlag::is_set()
+    }
+
+    /// announce() without the barrier: whoever has several words needs one for all.
+    void mark() const noexcept {
+        std::atomic_ref<std::uint32_t>(*word_).store(1, std::memory_order_relaxed);
     }
 
     /// Awake: no doorbells, please. Needs no order: a doorbell too many is harmless.
@@ -55,11 +62,59 @@ class WakeFlag {
     /// Call after publishing: must the other side be woken?
     [[nodiscard]] bool is_set() const noexcept {
         full_barrier(); // D, pairs with C in SleepFlag::announce()
+        return marked();
+    }
+
+    /// is_set() without the barrier: whoever has several words needs one for all.
+    [[nodiscard]] bool marked() const noexcept {
         return std::atomic_ref<std::uint32_t>(*word_).load(std::memory_order_relaxed) != 0;
     }
 
   private:
     std::uint32_t* word_ = nullptr;
+};
+
+/// The flags of all queues that one thread serves. They are set before it runs.
+class SleepFlags {
+  public:
+    SleepFlags(SleepFlag flag) : flags_{flag} {} // NOLINT: of one queue, it is the same
+    explicit SleepFlags(std::vector<SleepFlag> flags) : flags_(std::move(flags)) {}
+
+    void announce() const noexcept {
+        for (const SleepFlag& flag : flags_) {
+            flag.mark();
+        }
+        full_barrier(); // C, for each of them
+    }
+    void withdraw() const noexcept {
+        for (const SleepFlag& flag : flags_) {
+            flag.withdraw();
+        }
+    }
+
+  private:
+    std::vector<SleepFlag> flags_;
+};
+
+/// The kernel's, of all queues that one thread serves. It looks at all of them when it is
+/// woken for one.
+class WakeFlags {
+  public:
+    WakeFlags(WakeFlag flag) : flags_{flag} {} // NOLINT: of one queue, it is the same
+    explicit WakeFlags(std::vector<WakeFlag> flags) : flags_(std::move(flags)) {}
+
+    [[nodiscard]] bool is_set() const noexcept {
+        full_barrier(); // D, for each of them
+        for (const WakeFlag& flag : flags_) {
+            if (flag.marked()) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+  private:
+    std::vector<WakeFlag> flags_;
 };
 
 } // namespace udrv

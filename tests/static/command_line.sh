@@ -55,7 +55,7 @@ for program in "$drivers"/udrv-*; do
     [ "$("$program" --version)" = "$name ${version#udrv }" ] || fail "$name --version: '$("$program" --version)'"
     text=$("$program" --help) || fail "$name --help: status $?"
     grep -q 'udrv run' <<<"$text" || fail "$name --help does not name the command"
-    for option in --name --wait --stats --no-sandbox --verbose; do
+    for option in --name --wait --queues --stats --no-sandbox --verbose; do
         grep -q -e "$option" <<<"$text" || fail "$name --help: no $option"
     done
     got=0

@@ -20,8 +20,10 @@ namespace udrv::test {
 /// the port is its own.
 class FakeKernel {
   public:
-    explicit FakeKernel(std::uint32_t depth = 64) : depth_(depth) {
+    explicit FakeKernel(std::uint32_t depth = 64, std::uint32_t nr_queues = 1)
+        : queues(nr_queues), depth_(depth) {
         std::strcpy(layout_.name, "udn7");
+        layout_.nr_queues = nr_queues;
         layout_.tx_depth = depth;
         layout_.rx_depth = depth;
         std::uint32_t end = 0;
@@ -32,24 +34,33 @@ class FakeKernel {
         };
         layout_.desired = place(sizeof(udrv_net_desired));
         layout_.published = place(sizeof(udrv_net_published));
-        udrv_net_queue_layout& queue = layout_.queues[0];
-        queue.need_wakeup = place(sizeof(udrv_need_wakeup));
-        queue.tx = place(sizeof(udrv_ring_header) + depth * sizeof(udrv_net_tx));
-        queue.completion = place(sizeof(udrv_ring_header) + depth * sizeof(udrv_net_completion));
-        queue.fill = place(sizeof(udrv_ring_header) + depth * sizeof(udrv_net_fill));
-        queue.rx = place(sizeof(udrv_ring_header) + depth * sizeof(udrv_net_rx));
+        for (std::uint32_t n = 0; n < nr_queues; ++n) {
+            udrv_net_queue_layout& queue = layout_.queues[n];
+            queue.need_wakeup = place(sizeof(udrv_need_wakeup));
+            queue.tx = place(sizeof(udrv_ring_header) + depth * sizeof(udrv_net_tx));
+            queue.completion =
+                place(sizeof(udrv_ring_header) + depth * sizeof(udrv_net_completion));
+            queue.fill = place(sizeof(udrv_ring_header) + depth * sizeof(udrv_net_fill));
+            queue.rx = place(sizeof(udrv_ring_header) + depth * sizeof(udrv_net_rx));
+        }
         layout_.map_bytes = end;
         memory_.resize(end / sizeof(Line));
 
-        tx = RingProducer<udrv_net_tx>(header(queue.tx), entries<udrv_net_tx>(queue.tx), depth);
-        fill = RingProducer<udrv_net_fill>(header(queue.fill), entries<udrv_net_fill>(queue.fill),
-                                           depth);
-        completion = RingConsumer<udrv_net_completion>(
-            header(queue.completion), entries<udrv_net_completion>(queue.completion), depth);
-        rx = RingConsumer<udrv_net_rx>(header(queue.rx), entries<udrv_net_rx>(queue.rx), depth);
+        for (std::uint32_t n = 0; n < nr_queues; ++n) {
+            const udrv_net_queue_layout& from = layout_.queues[n];
+            Queue& to = queues[n];
+            to.tx =
+                RingProducer<udrv_net_tx>(header(from.tx), entries<udrv_net_tx>(from.tx), depth);
+            to.fill = RingProducer<udrv_net_fill>(header(from.fill),
+                                                  entries<udrv_net_fill>(from.fill), depth);
+            to.completion = RingConsumer<udrv_net_completion>(
+                header(from.completion), entries<udrv_net_completion>(from.completion), depth);
+            to.rx =
+                RingConsumer<udrv_net_rx>(header(from.rx), entries<udrv_net_rx>(from.rx), depth);
+            to.need_wakeup = at<udrv_need_wakeup>(from.need_wakeup);
+        }
         desired = StatePageWriter<udrv_net_desired>(at<udrv_net_desired>(layout_.desired));
         published = StatePageReader<udrv_net_published>(at<udrv_net_published>(layout_.published));
-        need_wakeup = at<udrv_need_wakeup>(queue.need_wakeup);
     }
 
     [[nodiscard]] NetPort port() { return NetPort(bytes(), layout_.map_bytes, layout_); }
@@ -67,13 +78,22 @@ class FakeKernel {
         desired.write(page);
     }
 
-    RingProducer<udrv_net_tx> tx;
-    RingProducer<udrv_net_fill> fill;
-    RingConsumer<udrv_net_completion> completion;
-    RingConsumer<udrv_net_rx> rx;
+    struct Queue {
+        RingProducer<udrv_net_tx> tx;
+        RingProducer<udrv_net_fill> fill;
+        RingConsumer<udrv_net_completion> completion;
+        RingConsumer<udrv_net_rx> rx;
+        udrv_need_wakeup* need_wakeup = nullptr;
+    };
+    std::vector<Queue> queues;
+    // Of the first one.
+    RingProducer<udrv_net_tx>& tx = queues[0].tx;
+    RingProducer<udrv_net_fill>& fill = queues[0].fill;
+    RingConsumer<udrv_net_completion>& completion = queues[0].completion;
+    RingConsumer<udrv_net_rx>& rx = queues[0].rx;
+    udrv_need_wakeup*& need_wakeup = queues[0].need_wakeup;
     StatePageWriter<udrv_net_desired> desired;
     StatePageReader<udrv_net_published> published;
-    udrv_need_wakeup* need_wakeup = nullptr;
 
   private:
     struct alignas(256) Line {
@@ -125,7 +145,14 @@ class FakeChip {
     [[nodiscard]] std::size_t rx_return(std::span<udrv_net_rx> rx) {
         std::size_t count = 0;
         while (count < rx.size() && !wire_.empty() && !buffers_.empty()) {
-            rx[count++] = {buffers_.front(), wire_.front(), UDRV_NET_RX_EOP, 0, 0, 0, 0, 0};
+            rx[count++] = {.id = buffers_.front(),
+                           .len_bytes = wire_.front(),
+                           .flags = UDRV_NET_RX_EOP,
+                           .vlan_tci = 0,
+                           .hash = 0,
+                           .csum_start = 0,
+                           .csum_offset = 0,
+                           .reserved = 0};
             buffers_.pop_front();
             wire_.pop_front();
         }

@@ -5,7 +5,7 @@
 . tests/vm/guest/lib.sh
 . tests/vm/guest/hostile_lib.sh
 probe() { # KIND LEAST
-    timeout 300 "$helpers/boundary_probe" $bdf "$1" >"/tmp/probe-$1" 2>&1
+    timeout 600 "$helpers/boundary_probe" $bdf "$1" >"/tmp/probe-$1" 2>&1
     probed "$1" "/tmp/probe-$1" $?
     check_ge "$1: attempts" "$(grep -c '^ok ' "/tmp/probe-$1")" "$2"
     check_nothing_left "$bdf"
@@ -33,11 +33,14 @@ ip addr add 10.0.0.1/24 dev udn0
 ip link set udn0 up
 ip neigh replace 10.0.0.2 lladdr 52:54:00:00:00:02 dev udn0 nud permanent
 mark_kernel_log
-ping -f -q -s 1400 10.0.0.2 >/dev/null 2>&1 &
-pings=$!
-probe net 35
-kill $pings
-wait $pings 2>/dev/null
+# From both processors: each sends by a queue of its own, where there are two.
+nice taskset -c 0 ping -f -q -s 1400 10.0.0.2 >/dev/null 2>&1 &
+pings=($!)
+nice taskset -c 1 ping -f -q -s 1400 10.0.0.2 >/dev/null 2>&1 &
+pings+=($!)
+probe net 55
+kill "${pings[@]}"
+wait "${pings[@]}" 2>/dev/null
 check_eq 'kernel messages' "$(other_messages 'link becomes ready')" ''
 "$udrv" unbind $bdf
 

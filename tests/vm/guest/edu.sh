@@ -164,6 +164,12 @@ for name in edu_cpp edu_c edu_py edu_rs; do
     check_eq "$name: nothing left" "$(idle)" 'idle 0 0 0 0 0'
 done
 unset UDRV_DRIVER_PATH
+
+phase 'a 32-bit process'
+insmod "$build/modules/udrv_net.ko"
+"$helpers/compat32" /dev/udrv/$bdf >/tmp/probe 2>&1
+probed '32 bits' /tmp/probe $? 18
+check_eq 'nothing left' "$(idle)" 'idle 0 0 0 0 0'
 "$udrv" unbind $bdf
-check 'rmmod' rmmod udrv
+check 'rmmod' rmmod udrv_net udrv
 summary

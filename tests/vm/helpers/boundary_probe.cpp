@@ -52,7 +52,7 @@ void config_row(const udrv::PciAddress& address) {
         config.offset = offset;
         config.value = 0xff;
         config.write = 1;
-        const long result = ::ioctl(device.fd(), UDRV_IOC_CONFIG, &config);
+        const long result = udrv::call(device.fd(), UDRV_IOC_CONFIG, config);
         if (result == 0) {
             written += fmt::format("{:#x} ", offset);
         } else {
@@ -110,7 +110,7 @@ void map_row(const udrv::PciAddress& address) {
              WIFSIGNALED(status) ? WTERMSIG(status) : 0, SIGSEGV);
     const int called = in_child([&] {
         udrv_info info{};
-        const bool refused_call = ::ioctl(device.fd(), UDRV_IOC_INFO, &info) < 0 && errno == EPERM;
+        const bool refused_call = udrv::call(device.fd(), UDRV_IOC_INFO, info) < 0 && errno == EPERM;
         const bool refused_map = try_map(device, page_bytes, UDRV_MMAP_BAR(0)) < 0;
         ::_exit(refused_call && refused_map ? 7 : 1);
     });
@@ -127,7 +127,7 @@ void limit_row(const udrv::PciAddress& address) {
         (void)!::setresuid(65534, 65534, 65534); // and with it the right to lock more
         std::uint32_t blocks = 0;
         udrv_coherent call{};
-        for (call.len_bytes = page_bytes; ::ioctl(device.fd(), UDRV_IOC_COHERENT, &call) == 0;) {
+        for (call.len_bytes = page_bytes; udrv::call(device.fd(), UDRV_IOC_COHERENT, call) == 0;) {
             blocks++;
         }
         ::_exit(errno == ENOMEM ? static_cast<int>(blocks) : 255);
@@ -154,7 +154,7 @@ void limit_row(const udrv::PciAddress& address) {
         udrv_dma_exchange call{};
         call.regions = reinterpret_cast<std::uintptr_t>(regions.data());
         call.nr_regions = batch;
-        done = ::ioctl(device.fd(), UDRV_IOC_DMA_EXCHANGE, &call);
+        done = udrv::call(device.fd(), UDRV_IOC_DMA_EXCHANGE, call);
         mapped += done > 0 ? static_cast<std::uint32_t>(done) : 0;
     } while (done == batch);
     check_eq("limit: mappings of one session", mapped, UDRV_MAX_DMA_REGIONS);

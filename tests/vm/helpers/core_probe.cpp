@@ -7,6 +7,7 @@
 //   core_probe BDF bus-error   waits until the device is unbound, then touches it
 //   core_probe BDF outlived    holds the file of an interrupt's path beyond the session
 //   core_probe BDF stopped     the kernel's writes to a chip whose driver was killed
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csetjmp>
@@ -103,8 +104,64 @@ long exchange(const Device& device, udrv_dma_region* regions, std::uint32_t coun
     udrv_dma_exchange call{};
     call.regions = reinterpret_cast<std::uintptr_t>(regions);
     call.nr_regions = count;
-    return ::ioctl(device.fd(), UDRV_IOC_DMA_EXCHANGE, &call);
+    return udrv::call(device.fd(), UDRV_IOC_DMA_EXCHANGE, call);
 }
+/// Structures that a call takes may be longer or shorter than the kernel's.
+void check_sizes(const Device& device) {
+    struct Grown {
+        udrv_config now{};
+        std::uint64_t later = 0;
+    } config;
+    const auto ask = [&](std::uint32_t size) {
+        config.now.size = size;
+        return ::ioctl(device.fd(), UDRV_IOC_CONFIG, &config);
+    };
+    check_eq("size: of this version", ask(sizeof(udrv_config)), 0);
+    check_eq("size: what the call returned", config.now.value, 0x11e81234U);
+    config.now.value = 0;
+    check_eq("size: of a later version, which is not used", ask(sizeof(Grown)), 0);
+    check_eq("size: what the call returned", config.now.value, 0x11e81234U);
+    config.later = 1;
+    check_errno("size: of a later version, which is used", ask(sizeof(Grown)), E2BIG);
+    config.later = 0;
+    config.now.value = 77;
+    check_errno("size: below that of the first version", ask(sizeof(udrv_config) - 1), EINVAL);
+    check_errno("size: 0", ask(0), EINVAL);
+    check_errno("size: 4 GiB", ask(~0U), E2BIG);
+    check_eq("size: nothing was written", config.now.value, 77U);
+    udrv_config last{}; // ends in a page that is not there
+    std::byte* pages = memory(2 * page_bytes);
+    ::munmap(pages + page_bytes, page_bytes);
+    std::byte* at = pages + page_bytes - sizeof(last);
+    last.size = sizeof(last);
+    std::memcpy(at, &last, sizeof(last));
+    check_eq("size: at the end of the memory", ::ioctl(device.fd(), UDRV_IOC_CONFIG, at), 0);
+    last.size += 8;
+    std::memcpy(at, &last, sizeof(last));
+    check_errno("size: beyond the memory", ::ioctl(device.fd(), UDRV_IOC_CONFIG, at), EFAULT);
+    last.size = sizeof(last);
+    std::memcpy(at + 4, &last, sizeof(last) - 4);
+    check_errno("size: a structure that ends outside the memory",
+                ::ioctl(device.fd(), UDRV_IOC_CONFIG, at + 4), EFAULT);
+
+    udrv_info info{};
+    info.abi_version = UDRV_ABI_VERSION - 1;
+    info.features = ~0ULL;
+    check_errno("version: another one", udrv::call(device.fd(), UDRV_IOC_INFO, info), EPROTO);
+    check_eq("version: the kernel's", info.abi_version, std::uint32_t{UDRV_ABI_VERSION});
+    check_eq("version: nothing else is said", info.vendor, 0);
+    check_eq("version: ours", udrv::call(device.fd(), UDRV_IOC_INFO, info), 0);
+    check_eq("features: no unknown one is granted", info.features & ~UDRV_FEATURES_ALL, 0U);
+    // As programs of version 3 ask; and what they ask next.
+    using Info3 = std::array<std::uint32_t, 44>;
+    Info3 old{};
+    check_eq("version 3: is told the version", ::ioctl(device.fd(), _IOR('u', 0x00, Info3), &old),
+             0);
+    check_eq("version 3: which is not its own", old[0], std::uint32_t{UDRV_ABI_VERSION});
+    check_eq("version 3: nothing else is said", std::count(old.begin() + 1, old.end(), 0U), 43);
+    check_errno("version 3: other calls", ::ioctl(device.fd(), _IO('u', 0x03), 0UL), ENOTTY);
+}
+
 long map(const Device& device, Region& region) {
     return exchange(device, &region.region, 1);
 }
@@ -241,10 +298,6 @@ void check_dma_errors(Device& device, std::byte* pages, bool confined) {
     check_errno("dma: no regions", exchange(device, &none, 0), EINVAL);
     check_errno("dma: too many regions", exchange(device, &none, UDRV_MAX_DMA_BATCH + 1), EINVAL);
     check_errno("dma: bad pointer", exchange(device, nullptr, 1), EFAULT);
-    udrv_dma_exchange call{};
-    call.reserved = 1;
-    check_errno("dma: reserved field of the call",
-                ::ioctl(device.fd(), UDRV_IOC_DMA_EXCHANGE, &call), EINVAL);
 
     std::byte* gone = memory(page_bytes);
     ::munmap(gone, page_bytes);
@@ -411,6 +464,7 @@ int session(const PciAddress& address, bool msi) {
     const bool confined = (device.info().flags & UDRV_DEV_IOMMU) != 0;
     check_eq("info: IOMMU as sysfs says", confined ? 1 : 0, attribute(address, "iommu"));
     check_errno("unknown call", ::ioctl(device.fd(), _IO('u', 0x7f)), ENOTTY);
+    check_sizes(device);
     check_config(device);
     check_maps(device);
 
@@ -485,7 +539,7 @@ int bus_error(const PciAddress& address) {
     }
     check_eq("after: coherent memory raises SIGBUS", bool(reached), false);
     udrv_info info{};
-    check_errno("after: calls", ::ioctl(device.fd(), UDRV_IOC_INFO, &info), ENODEV);
+    check_errno("after: calls", udrv::call(device.fd(), UDRV_IOC_INFO, info), ENODEV);
     pollfd ready{irq.fd(), POLLIN, 0};
     ::poll(&ready, 1, 1000);
     check_eq("after: poll says error and hang-up", ready.revents & (POLLERR | POLLHUP),
@@ -578,7 +632,7 @@ void killed_driver(const PciAddress& address, Driver driver) {
 
 int stopped(const PciAddress& address) {
     const auto add = [](const Device& device, udrv_stop_write write) {
-        return ::ioctl(device.fd(), UDRV_IOC_STOP_WRITE, &write);
+        return udrv::call(device.fd(), UDRV_IOC_STOP_WRITE, write);
     };
     // sysfs wakes who polls the state when a session ends, and not before.
     const FileDescriptor state(
@@ -602,38 +656,42 @@ int stopped(const PciAddress& address) {
     check_eq("which leaves it idle", std::string_view(text.data()).starts_with("idle"), true);
 
     killed_driver(address, [&](Device& device) {
-        check_errno("no such BAR", add(device, {UDRV_NR_BARS, 0, 4, 0, 0, 0}), EINVAL);
-        check_errno("a BAR that it does not have", add(device, {1, 0, 4, 0, 0, 0}), EINVAL);
-        check_errno("three bytes", add(device, {0, 0, 3, 0, 0, 0}), EINVAL);
-        check_errno("sixteen bytes", add(device, {0, 0, 16, 0, 0, 0}), EINVAL);
-        check_errno("a length of 33 bits", add(device, {0, 0, (1ULL << 32) + 4, 0, 0, 0}), EINVAL);
+        check_errno("no such BAR", add(device, udrv::stop_write(UDRV_NR_BARS, 0, 4, 0)), EINVAL);
+        check_errno("a BAR that it does not have", add(device, udrv::stop_write(1, 0, 4, 0)),
+                    EINVAL);
+        check_errno("three bytes", add(device, udrv::stop_write(0, 0, 3, 0)), EINVAL);
+        check_errno("sixteen bytes", add(device, udrv::stop_write(0, 0, 16, 0)), EINVAL);
         for (const std::uint32_t len : {2U, 4U, 8U}) {
             check_errno(fmt::format("{} bytes, not aligned", len),
-                        add(device, {0, len / 2, len, 0, 0, 0}), EINVAL);
+                        add(device, udrv::stop_write(0, len / 2, len, 0)), EINVAL);
             check_errno(fmt::format("{} bytes behind the BAR's end", len),
-                        add(device, {0, 1 << 20, len, 0, 0, 0}), EINVAL);
+                        add(device, udrv::stop_write(0, 1 << 20, len, 0)), EINVAL);
             check_errno(fmt::format("{} bytes at the end of all offsets", len),
-                        add(device, {0, 0 - len, len, 0, 0, 0}), EINVAL);
+                        add(device, udrv::stop_write(0, 0 - len, len, 0)), EINVAL);
         }
-        check_errno("a value of 9 bits in a byte", add(device, {0, 0, 1, 256, 0, 0}), EINVAL);
-        check_errno("a mask of 33 bits in 4 bytes", add(device, {0, 0, 4, 0, 1ULL << 32, 0}),
+        check_errno("a value of 9 bits in a byte", add(device, udrv::stop_write(0, 0, 1, 256)),
                     EINVAL);
-        check_errno("reserved field", add(device, {0, 0, 4, 0, 0, 1}), EINVAL);
-        const auto mask_by = [&](udrv_intx_mask mask) {
-            return ::ioctl(device.fd(), UDRV_IOC_INTX_MASK, &mask);
+        check_errno("a mask of 33 bits in 4 bytes",
+                    add(device, udrv::stop_write(0, 0, 4, 0, 1ULL << 32)), EINVAL);
+        const auto mask_by = [&](std::uint32_t bar, std::uint32_t mask_at,
+                                 std::uint32_t unmask_at) {
+            udrv_intx_mask mask{};
+            mask.bar = bar;
+            mask.mask_offset = mask_at;
+            mask.unmask_offset = unmask_at;
+            return udrv::call(device.fd(), UDRV_IOC_INTX_MASK, mask);
         };
-        check_errno("INTx mask: no such BAR", mask_by({UDRV_NR_BARS, 0, 0, 4, 0, 0}), EINVAL);
-        check_errno("INTx mask: a BAR that it does not have", mask_by({1, 0, 0, 4, 0, 0}), EINVAL);
-        check_errno("INTx mask: not aligned", mask_by({0, 2, 0, 4, 0, 0}), EINVAL);
-        check_errno("INTx mask: behind the BAR's end", mask_by({0, 0, 0, 1 << 20, 0, 0}), EINVAL);
-        check_errno("INTx mask: at the end of all offsets", mask_by({0, ~3U, 0, 0, 0, 0}), EINVAL);
-        check_errno("INTx mask: reserved field", mask_by({0, 0, 0, 4, 0, 1}), EINVAL);
-        check_eq("INTx mask: not needed here", mask_by({0, 0, 0, 4, 0, 0}), 0);
+        check_errno("INTx mask: no such BAR", mask_by(UDRV_NR_BARS, 0, 4), EINVAL);
+        check_errno("INTx mask: a BAR that it does not have", mask_by(1, 0, 4), EINVAL);
+        check_errno("INTx mask: not aligned", mask_by(0, 2, 4), EINVAL);
+        check_errno("INTx mask: behind the BAR's end", mask_by(0, 0, 1 << 20), EINVAL);
+        check_errno("INTx mask: at the end of all offsets", mask_by(0, ~3U, 0), EINVAL);
+        check_eq("INTx mask: not needed here", mask_by(0, 0, 4), 0);
         const std::array<udrv_stop_write, 4> writes = {{
-            {0, liveness, 4, 1, 0, 0},
-            {0, factorial, 4, 5, 0, 0},
-            {0, status, 4, 0, 1, 0}, // waits until it has computed
-            {0, liveness, 4, 0x12345678, 0, 0},
+            udrv::stop_write(0, liveness, 4, 1),
+            udrv::stop_write(0, factorial, 4, 5),
+            udrv::stop_write(0, status, 4, 0, 1), // waits until it has computed
+            udrv::stop_write(0, liveness, 4, 0x12345678),
         }};
         for (unsigned n = static_cast<unsigned>(writes.size()); n < UDRV_MAX_STOP_WRITES; ++n) {
             device.stop_by(std::span(writes).first(1));
@@ -649,14 +707,14 @@ int stopped(const PciAddress& address) {
         check_eq("all were written", regs.read32(factorial), 120);
         check_eq("in order", regs.read32(liveness), ~0x12345678U);
         // Never 0: bit 0 of the identification.
-        device.stop_by(std::array<udrv_stop_write, 1>{{{0, 0, 4, 0, 1, 0}}});
+        device.stop_by(std::array<udrv_stop_write, 1>{{udrv::stop_write(0, 0, 4, 0, 1)}});
         regs.write32(liveness, 78);
     });
     killed_driver(address, [&](Device& device) {
         check_eq("they are of one session", device.map_bar(0).read32(liveness), ~78U);
         // edu takes 4 bytes below 0x80, and up to 8 above it, where its DMA registers are.
-        device.stop_by(
-            std::array<udrv_stop_write, 1>{{{0, dma_source, 8, 0x123456789abcdef0, 0, 0}}});
+        device.stop_by(std::array<udrv_stop_write, 1>{
+            {udrv::stop_write(0, dma_source, 8, 0x123456789abcdef0)}});
     });
     Device device(address);
     void* regs =

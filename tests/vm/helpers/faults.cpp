@@ -93,11 +93,14 @@ struct Session {
     ~Session() { close(); }
 
     long open() { return fd = ::open(("/dev/udrv/" + bdf).c_str(), O_RDWR | O_CLOEXEC); }
-    long ask() { return ::ioctl(fd, UDRV_IOC_INFO, &info); }
+    long ask() {
+        info.abi_version = UDRV_ABI_VERSION;
+        return udrv::call(fd, UDRV_IOC_INFO, info);
+    }
     long setup(std::uint32_t mode = UDRV_IRQ_INTX) {
         irqs.mode = mode;
         irqs.nr_vectors = 1;
-        return ::ioctl(fd, UDRV_IOC_IRQ_SETUP, &irqs);
+        return udrv::call(fd, UDRV_IOC_IRQ_SETUP, irqs);
     }
     long open_irq() { return irq = ::ioctl(fd, UDRV_IOC_IRQ_OPEN, 0); }
     long stop_write() { // of a byte of the first BAR there is
@@ -106,17 +109,17 @@ struct Session {
             write.bar++;
         }
         write.len_bytes = 1;
-        return ::ioctl(fd, UDRV_IOC_STOP_WRITE, &write);
+        return udrv::call(fd, UDRV_IOC_STOP_WRITE, write);
     }
     long coherent() {
         block.len_bytes = 2 * page_bytes;
-        return ::ioctl(fd, UDRV_IOC_COHERENT, &block);
+        return udrv::call(fd, UDRV_IOC_COHERENT, block);
     }
     long exchange() { // maps all regions, or unmaps those that are mapped
         udrv_dma_exchange x{};
         x.regions = reinterpret_cast<std::uintptr_t>(regions.data());
         x.nr_regions = static_cast<std::uint32_t>(regions.size());
-        const long done = ::ioctl(fd, UDRV_IOC_DMA_EXCHANGE, &x);
+        const long done = udrv::call(fd, UDRV_IOC_DMA_EXCHANGE, x);
         if (done >= 0 && done < static_cast<long>(regions.size())) {
             errno = EAGAIN; // some of them: an error with what was done
             return -1;
@@ -143,10 +146,11 @@ struct Session {
     long attach(std::uint32_t kind) {
         udrv_attach request{};
         request.kind = kind;
-        request.len_bytes = kind == UDRV_PORT_BLK ? sizeof(*blk) : sizeof(net);
+        blk->size = sizeof(*blk);
+        net.size = sizeof(net);
         void* argument = kind == UDRV_PORT_BLK ? static_cast<void*>(blk.get()) : &net;
         request.arg = reinterpret_cast<std::uintptr_t>(argument);
-        return ::ioctl(fd, UDRV_IOC_ATTACH, &request);
+        return udrv::call(fd, UDRV_IOC_ATTACH, request);
     }
     /// Maps a page and looks at it. A look that finds no memory is tried again by the
     /// processor.

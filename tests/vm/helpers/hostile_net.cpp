@@ -27,6 +27,8 @@ namespace {
 
 using namespace hostile;
 
+constexpr std::uint32_t max_queues = 4; ///< honest but for one, a different one each time
+
 enum Theme : std::uint8_t {
     harmless, ///< state pages, wakeup words, the indices that the kernel only writes
     rx_entries,
@@ -81,9 +83,8 @@ std::vector<Target> targets(NetSession& s, Theme theme) {
 /// A wrong entry in place of a right one.
 void lie(NetSession& s, Random& random) {
     if (random.one_in(2)) {
-        udrv_net_rx entry{
-            s.fill.get(s.fill.index).id, random.below(2049), UDRV_NET_RX_EOP, 0, 0, 0, 0, 0};
-        switch (random.below(4)) {
+        udrv_net_rx entry = received(s.fill.get(s.fill.index).id, random.below(2049));
+        switch (random.below(6)) {
         case 0:
             entry.id = evil(random, entry.id);
             break;
@@ -92,6 +93,14 @@ void lie(NetSession& s, Random& random) {
             break;
         case 2:
             entry.flags = static_cast<std::uint16_t>(random.word());
+            break;
+        case 3:
+            entry.hash = random.word();
+            break;
+        case 4: // a checksum that is said to be anywhere
+            entry.flags |= UDRV_NET_RX_CSUM_PARTIAL;
+            entry.csum_start = static_cast<std::uint16_t>(random.below(4096));
+            entry.csum_offset = static_cast<std::uint16_t>(random.word());
             break;
         default:
             entry.vlan_tci = static_cast<std::uint16_t>(random.word());
@@ -114,7 +123,8 @@ void one_session(const udrv::PciAddress& address, Theme theme, Random& random, s
     shape.max_mtu = 65521;
     shape.rx_buf_bytes = random.one_in(2) ? 2048 : 256 + random.below(1793);
     shape.tx_max_segments = 1 + random.below(20);
-    NetSession s(address, shape);
+    shape.nr_queues = 1 + random.below(max_queues);
+    NetSession s(address, shape, random.below(shape.nr_queues));
     const auto violations = attribute(address, "violations");
     const std::uint32_t max_bytes = s.layout.rx_buf_bytes;
     {
@@ -204,6 +214,7 @@ int main(int argc, char** argv) {
         udrv_net_attach smallest = net_shape();
         smallest.max_mtu = 65521;
         smallest.rx_buf_bytes = 256;
+        smallest.nr_queues = max_queues;
         const unsigned ifindex = NetSession(address, smallest).layout.ifindex;
         const pid_t child = ::fork();
         if (child == 0) {

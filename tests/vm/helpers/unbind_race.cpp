@@ -122,14 +122,14 @@ class Driver {
         udrv_irq_setup setup{};
         setup.mode = UDRV_IRQ_INTX;
         setup.nr_vectors = 1;
-        (void)::ioctl(fd, UDRV_IOC_IRQ_SETUP, &setup);
+        (void)udrv::call(fd, UDRV_IOC_IRQ_SETUP, setup);
         (void)::ioctl(fd, UDRV_IOC_BUS_MASTER, 1UL);
         repeat([&](Random& r) { exchange(fd, r); });
         repeat([&](Random& r) { exchange(fd, r); });
         repeat([&](Random& r) { calls(fd, r); });
         threads.emplace_back([&over, fd] { // without a pause: a reset meets it in the call
             udrv_config config{};
-            while (!over && ::ioctl(fd, UDRV_IOC_CONFIG, &config) == 0) {
+            while (!over && udrv::call(fd, UDRV_IOC_CONFIG, config) == 0) {
             }
         });
         repeat([&](Random& r) { maps(fd, r); });
@@ -165,23 +165,24 @@ class Driver {
         udrv_dma_exchange x{};
         x.regions = reinterpret_cast<std::uintptr_t>(&region);
         x.nr_regions = 1;
-        if (count(kind_exchange, ::ioctl(fd, UDRV_IOC_DMA_EXCHANGE, &x) == 1) && random.one_in(2)) {
+        if (count(kind_exchange, udrv::call(fd, UDRV_IOC_DMA_EXCHANGE, x) == 1) && random.one_in(2)) {
             region.flags = 0;
-            (void)::ioctl(fd, UDRV_IOC_DMA_EXCHANGE, &x);
+            (void)udrv::call(fd, UDRV_IOC_DMA_EXCHANGE, x);
         }
     }
 
     static void calls(int fd, Random& random) {
         udrv_info info{};
-        count(kind_call, ::ioctl(fd, UDRV_IOC_INFO, &info) == 0);
+        info.abi_version = UDRV_ABI_VERSION;
+        count(kind_call, udrv::call(fd, UDRV_IOC_INFO, info) == 0);
         udrv_config config{};
         config.offset = 4 * random.below(16);
-        (void)::ioctl(fd, UDRV_IOC_CONFIG, &config);
+        (void)udrv::call(fd, UDRV_IOC_CONFIG, config);
         (void)::ioctl(fd, UDRV_IOC_BUS_MASTER, static_cast<unsigned long>(random.below(2)));
         udrv_coherent coherent{};
         coherent.len_bytes = page_bytes;
         if (random.one_in(8) &&
-            count(kind_coherent, ::ioctl(fd, UDRV_IOC_COHERENT, &coherent) == 0)) {
+            count(kind_coherent, udrv::call(fd, UDRV_IOC_COHERENT, coherent) == 0)) {
             touch(fd, UDRV_MMAP_COHERENT(coherent.handle), 1);
         }
     }
@@ -214,11 +215,11 @@ class Driver {
         net.rx_buf_bytes = UDRV_NET_MAX_BUF;
         net.tx_max_segments = 32;
         net.max_mtu = 1500;
-        udrv_attach call{};
-        call.kind = UDRV_PORT_NET;
-        call.len_bytes = sizeof(net);
-        call.arg = reinterpret_cast<std::uintptr_t>(&net);
-        count(kind_attach, ::ioctl(fd, UDRV_IOC_ATTACH, &call) == 0);
+        udrv_attach request{};
+        request.kind = UDRV_PORT_NET;
+        net.size = sizeof(net);
+        request.arg = reinterpret_cast<std::uintptr_t>(&net);
+        count(kind_attach, udrv::call(fd, UDRV_IOC_ATTACH, request) == 0);
     }
 
     static void interrupts(int fd, Random& random) {

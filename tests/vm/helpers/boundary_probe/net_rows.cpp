@@ -24,14 +24,16 @@ using Attempt = std::function<void(NetSession&)>;
 
 /// One attempt in a session of its own that has to end for `reason`.
 void ends(const udrv::PciAddress& address, const std::string& name, const std::string& reason,
-          const Attempt& attempt) {
-    NetSession s(address);
+          const Attempt& attempt, std::uint32_t nr_queues) {
+    udrv_net_attach shape = net_shape();
+    shape.nr_queues = nr_queues;
+    NetSession s(address, shape, nr_queues - 1);
     const auto violations = attribute(address, "violations");
     KernelLog log;
     attempt(s);
     const bool over = wait_until(patience_ms, [&] { return !s.publish(); });
     udrv_info info{};
-    const bool refused = ::ioctl(s.device.fd(), UDRV_IOC_INFO, &info) < 0 && errno == ENODEV;
+    const bool refused = udrv::call(s.device.fd(), UDRV_IOC_INFO, info) < 0 && errno == ENODEV;
     const auto before = bus_errors.load();
     (void)revoked(s.wakeup->driver);
     const auto counted = attribute(address, "violations") - violations;
@@ -111,26 +113,33 @@ class Listener {
     udrv::FileDescriptor fd_;
 };
 
-void entry_rows(const udrv::PciAddress& address) {
+/// Attempts on the last of so many queues.
+void entry_rows(const udrv::PciAddress& address, std::uint32_t nr_queues) {
+    const std::string of = fmt::format(", queue {} of {}", nr_queues - 1, nr_queues);
     const std::string packet = "completion of a packet it does not have";
     const std::string buffer = "receive entry with a bad id, length or flag";
     const auto completes = [&](const std::string& name, const Attempt& attempt) {
-        ends(address, name, packet, attempt);
+        ends(address, name + of, packet, attempt, nr_queues);
     };
     const auto receives = [&](const std::string& name, const auto& change) {
-        ends(address, name, buffer, [&](NetSession& s) {
-            (void)wait_until(1000, [&] { return s.fill.waiting(); });
-            udrv_net_rx entry{s.fill.get(s.fill.index).id, 100, UDRV_NET_RX_EOP, 0, 0, 0, 0, 0};
-            change(entry, s);
-            s.rx.push(entry);
-        });
+        ends(
+            address, name + of, buffer,
+            [&](NetSession& s) {
+                (void)wait_until(1000, [&] { return s.fill.waiting(); });
+                udrv_net_rx entry = received(s.fill.get(s.fill.index).id, 100);
+                change(entry, s);
+                s.rx.push(entry);
+            },
+            nr_queues);
     };
     // corrupt an index
     for (const std::uint32_t by : {257U, 1U << 31, ~0U}) {
-        ends(address, fmt::format("index: completion producer moved by {:#x}", by),
-             "completion index", [&](NetSession& s) { s.completion.produce(by); });
-        ends(address, fmt::format("index: rx producer moved by {:#x}", by), "receive index",
-             [&](NetSession& s) { s.rx.produce(by); });
+        ends(
+            address, fmt::format("index: completion producer moved by {:#x}", by) + of,
+            "completion index", [&](NetSession& s) { s.completion.produce(by); }, nr_queues);
+        ends(
+            address, fmt::format("index: rx producer moved by {:#x}", by) + of, "receive index",
+            [&](NetSession& s) { s.rx.produce(by); }, nr_queues);
     }
     // complete twice, or what it never had
     completes("complete: nothing was sent", [](NetSession& s) {
@@ -170,10 +179,13 @@ void entry_rows(const udrv::PciAddress& address) {
     receives("receive: a buffer of long ago", [](udrv_net_rx& rx, NetSession&) { rx.id -= 256; });
     receives("receive: unknown flags",
              [](udrv_net_rx& rx, NetSession&) { rx.flags |= UDRV_NET_RX_ALL + 1; });
-    ends(address, "receive: the same buffer twice", buffer, [](NetSession& s) {
-        s.receive(60);
-        s.rx.push({s.fill.get(s.fill.index - 1).id, 60, UDRV_NET_RX_EOP, 0, 0, 0, 0, 0});
-    });
+    ends(
+        address, "receive: the same buffer twice" + of, buffer,
+        [](NetSession& s) {
+            s.receive(60);
+            s.rx.push(received(s.fill.get(s.fill.index - 1).id, 60));
+        },
+        nr_queues);
 }
 
 void packet_rows(const udrv::PciAddress& address) {
@@ -204,6 +216,7 @@ void packet_rows(const udrv::PciAddress& address) {
                  std::size_t not_zero = 0, longest = 0;
                  for (int n = 0; n < 2000; n++) {
                      s.receive(s.layout.rx_buf_bytes, UDRV_NET_RX_EOP);
+                     s.complete_all(); // or it would be taken for one that hangs
                      (void)s.publish();
                      longest = std::max(longest, listener.longest(not_zero));
                  }
@@ -320,6 +333,7 @@ void state_rows(const udrv::PciAddress& address) {
         });
         std::uint64_t torn = 0, changes = 0, last = 0;
         for (int n = 0; n < 3000; n++) {
+            s.complete_all();
             (void)s.publish();
             const auto values = ethtool_values(s);
             torn += std::count(values.begin(), values.end(), values.front()) !=
@@ -356,6 +370,7 @@ void state_rows(const udrv::PciAddress& address) {
         std::size_t unprintable = 0, names = 0;
         for (int n = 0; n < 500; n++) {
             names += ethtool_names(s, unprintable);
+            s.complete_all();
             (void)s.publish();
         }
         const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -392,10 +407,12 @@ void state_rows(const udrv::PciAddress& address) {
         return fmt::format("{} packets", packets);
     });
     NetSession s(address);
-    udrv_attach again{UDRV_PORT_NET, sizeof(s.layout), reinterpret_cast<std::uintptr_t>(&s.layout)};
+    udrv_attach again{};
+    again.kind = UDRV_PORT_NET;
     udrv_net_attach shape = net_shape();
+    shape.size = sizeof(shape);
     again.arg = reinterpret_cast<std::uintptr_t>(&shape);
-    check_errno("attach: twice", ::ioctl(s.device.fd(), UDRV_IOC_ATTACH, &again), EBUSY);
+    check_errno("attach: twice", udrv::call(s.device.fd(), UDRV_IOC_ATTACH, again), EBUSY);
     check_errno("map: longer than the rings",
                 ::mmap(nullptr, s.layout.map_bytes + page_bytes, PROT_READ, MAP_SHARED,
                        s.device.fd(), static_cast<off_t>(UDRV_MMAP_PORT)) == MAP_FAILED
@@ -420,6 +437,17 @@ void attach_rows(const udrv::PciAddress& address) {
     refused("no depth", [](auto& a) { a.rx_depth = 0; });
     refused("buffers over their page", [](auto& a) { a.rx_buf_bytes = UDRV_NET_MAX_BUF + 1; });
     refused("no queue", [](auto& a) { a.nr_queues = 0; });
+    refused("more queues than there may be",
+            [](auto& a) { a.nr_queues = UDRV_NET_MAX_QUEUES + 1; });
+    refused("four billion queues", [](auto& a) { a.nr_queues = ~0U; });
+    refused("a queue's vector that is not there", [](auto& a) {
+        a.nr_queues = 2;
+        a.queues[1].vector = 7;
+    });
+    refused("a reserved field of a queue", [](auto& a) {
+        a.nr_queues = 2;
+        a.queues[1].reserved[1] = 1;
+    });
     refused("a vector that is not there", [](auto& a) { a.vector = 7; });
     refused("an unknown feature", [](auto& a) { a.features |= 1U << 31; });
     refused("fewer features than the interface promised", [](auto& a) { a.features = 0; });
@@ -446,7 +474,8 @@ void attach_rows(const udrv::PciAddress& address) {
 
 void net_rows(const udrv::PciAddress& address) {
     survive_bus_errors();
-    entry_rows(address);
+    entry_rows(address, 1);
+    entry_rows(address, 2);
     packet_rows(address);
     state_rows(address);
     attach_rows(address);

@@ -159,6 +159,7 @@ class Worker {
     }
     template <typename T>
     long call_with(Kind kind, unsigned long command, T& structure, Random& random) {
+        structure.size = sizeof(structure);
         spoil(structure, random);
         if (random.one_in(10)) {
             return call(kind, device_fd(random), command, pointer(random));
@@ -171,7 +172,7 @@ class Worker {
             return;
         }
         udrv_info info{};
-        if (::ioctl(fds_[0], UDRV_IOC_INFO, &info) < 0 && errno == ENODEV) {
+        if (udrv::call(fds_[0], UDRV_IOC_INFO, info) < 0 && errno == ENODEV) {
             ::close(fds_[0].exchange(-1)); // that session is over
         }
         const int fd = ::open(("/dev/udrv/" + bdf_).c_str(), O_RDWR | O_CLOEXEC);
@@ -193,7 +194,10 @@ class Worker {
         const bool is_blk =
             bdf_.find(":18.") != std::string::npos ? !random.one_in(8) : random.one_in(8);
         request.kind = is_blk ? UDRV_PORT_BLK : UDRV_PORT_NET;
-        request.len_bytes = is_blk ? sizeof(*blk) : sizeof(net);
+        net.nr_queues = 1 + random.below(UDRV_NET_MAX_QUEUES);
+        request.size = sizeof(request);
+        blk->size = sizeof(*blk);
+        net.size = sizeof(net);
         void* argument = is_blk ? static_cast<void*>(blk.get()) : static_cast<void*>(&net);
         request.arg = reinterpret_cast<std::uintptr_t>(argument);
         if (random.one_in(2)) {
@@ -356,7 +360,7 @@ class Worker {
         const pid_t pid = ::fork();
         if (pid == 0) {
             udrv_info info{};
-            (void)::ioctl(fds_[0], UDRV_IOC_INFO, &info);
+            (void)udrv::call(fds_[0], UDRV_IOC_INFO, info);
             std::uint64_t events = 0;
             for (const auto& fd : fds_) {
                 ::fcntl(fd, F_SETFL, O_NONBLOCK);
@@ -377,6 +381,7 @@ class Worker {
         udrv_irq_setup setup{};
         setup.mode = random.below(3);
         setup.nr_vectors = 1 + random.below(4);
+        setup.size = sizeof(setup);
         call(call_irq_setup, fds_[0], UDRV_IOC_IRQ_SETUP, &setup);
         int irq = -1;
         if (random.one_in(2)) {
@@ -389,6 +394,7 @@ class Worker {
         }
         keep(random, irq);
         udrv_coherent block{};
+        block.size = sizeof(block);
         block.len_bytes = page_bytes * (1 + random.below(8));
         if (random.one_in(4)) {
             (void)call(call_coherent, fds_[0], UDRV_IOC_COHERENT, &block);
@@ -413,6 +419,7 @@ class Worker {
             break;
         case 3: {
             udrv_info info{};
+            info.abi_version = UDRV_ABI_VERSION;
             (void)call_with(call_info, UDRV_IOC_INFO, info, random);
             break;
         }
@@ -474,7 +481,8 @@ class Worker {
                 (void)call(call_unknown, some_fd(random), random.word(), pointer(random));
             } else { // ours, with another size or direction
                 (void)call(call_unknown, device_fd(random),
-                           _IOC(random.below(4), 'u', random.below(12), random.below(300)),
+                           _IOC(random.below(4), 'u', random.below(32),
+                                random.one_in(2) ? 0 : random.below(300)),
                            pointer(random));
             }
             break;
