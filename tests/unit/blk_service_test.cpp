@@ -34,23 +34,6 @@ struct Rig {
     BlkService<FakeBlkChip> service;
 };
 
-TEST(BlkAbi, Offsets) {
-    EXPECT_EQ(offsetof(udrv_blk_request, nr_sectors), 8U);
-    EXPECT_EQ(offsetof(udrv_blk_request, nr_segments), 16U);
-    EXPECT_EQ(offsetof(udrv_blk_request, op), 18U);
-    EXPECT_EQ(offsetof(udrv_blk_segment, len_bytes), 8U);
-    EXPECT_EQ(offsetof(udrv_blk_completion, status), 8U);
-    EXPECT_EQ(offsetof(udrv_blk_disk, model), 24U);
-    EXPECT_EQ(offsetof(udrv_blk_disk, serial), 68U);
-    EXPECT_EQ(offsetof(udrv_blk_disk, depth), 112U);
-    EXPECT_EQ(offsetof(udrv_blk_disk, virt_boundary), 136U);
-    EXPECT_EQ(offsetof(udrv_blk_disk, max_write_zeroes_sectors), 148U);
-    EXPECT_EQ(offsetof(udrv_blk_disk, submission), 152U);
-    EXPECT_EQ(offsetof(udrv_blk_disk, name), 172U);
-    EXPECT_EQ(offsetof(udrv_blk_attach, map_bytes), 8U);
-    EXPECT_EQ(offsetof(udrv_blk_attach, disks), 24U);
-}
-
 TEST(BlkPort, FindsDisksAndSlots) {
     FakeBlkKernel kernel(2, 20);
     const BlkPort port = kernel.port();
