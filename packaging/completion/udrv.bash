@@ -26,7 +26,7 @@ _udrv() {
     case $command in
     bind) options='--force --unsafe-no-iommu --untrusted --save --saved' ;;
     unbind) options='--force --save' ;;
-    run) options='--restart --deadline --restart-limit --name --wait --stats --no-sandbox --verbose' ;;
+    run) options='--restart --deadline --restart-limit --name --wait --queues --stats --no-sandbox --verbose' ;;
     status) options='--json --openmetrics' ;;
     top) options='--interval --count' ;;
     list | doctor) options='--json' ;;

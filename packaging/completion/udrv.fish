@@ -23,6 +23,7 @@ complete -c udrv -n '__fish_seen_subcommand_from run' -l deadline -x -d 'Millise
 complete -c udrv -n '__fish_seen_subcommand_from run' -l restart-limit -x -d 'Short lives in a row'
 complete -c udrv -n '__fish_seen_subcommand_from run' -l name -x -d 'Name of the interface'
 complete -c udrv -n '__fish_seen_subcommand_from run' -l wait -x -a 'auto uring read' -d 'How to wait'
+complete -c udrv -n '__fish_seen_subcommand_from run' -l queues -x -d 'Of an interface, at most'
 complete -c udrv -n '__fish_seen_subcommand_from run' -l stats -r -d 'Counters as JSON'
 complete -c udrv -n '__fish_seen_subcommand_from run' -l no-sandbox -d 'Keep privileges'
 complete -c udrv -n '__fish_seen_subcommand_from run' -s v -l verbose -d 'Log more'
