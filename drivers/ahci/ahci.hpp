@@ -37,8 +37,12 @@ inline constexpr udrv_stop_write end_of_transfers[] = {
 
 /// For Device::mask_intx_by(): an HBA without the INTx-disable bit is masked by GHC.IE
 /// (AHCI 3.1.2).
-inline constexpr udrv_intx_mask intx_mask{abar_number,     reg::ghc.offset,   ghc::ae,
-                                          reg::ghc.offset, ghc::ae | ghc::ie, 0};
+inline constexpr udrv_intx_mask intx_mask{.size = sizeof(udrv_intx_mask),
+                                          .bar = abar_number,
+                                          .mask_offset = reg::ghc.offset,
+                                          .mask_value = ghc::ae,
+                                          .unmask_offset = reg::ghc.offset,
+                                          .unmask_value = ghc::ae | ghc::ie};
 
 /// Stops whatever a predecessor left under way: takes the HBA from the BIOS and
 /// resets it (AHCI 10.6.3, 10.4.3). Bus mastering may be switched on only after that,
