@@ -43,8 +43,8 @@ class BlkService : public ServiceLoop<BlkService<C>> {
     /// Nothing is owned; everything outlives the service. `cpus` is what the
     /// process may run on: with one, it never polls.
     BlkService(C& chip, BlkPort& port, Waiter& waiter, Reporter& reporter, unsigned cpus)
-        : Loop(waiter, reporter, cpus, port.sleep, port.kernel, true), chip_(chip), port_(port),
-          done_(port.queues) {}
+        : Loop(waiter, reporter, IdlePolicy(cpus, true), port.sleep, port.kernel), chip_(chip),
+          port_(port), done_(port.queues) {}
 
     /// From here on the chip may interrupt.
     void start() { chip_.start(done_); }
@@ -61,41 +61,7 @@ class BlkService : public ServiceLoop<BlkService<C>> {
         return moved != 0;
     }
 
-  private:
-    friend Loop;
-
-    /// The chip -> completion rings: what it finds now, and what submit() and tick() have
-    /// found since the last pass.
-    std::uint32_t reap() {
-        chip_.reap();
-        const std::uint32_t count = done_.commit();
-        if (count != 0) {
-            counters_.completions += count;
-            counters_.failures = done_.failures();
-            this->produced_awaited(count);
-        }
-        return count;
-    }
-
-    /// A submission ring -> the chip.
-    std::uint32_t submit(std::uint32_t disk) {
-        BlkQueue& queue = port_.queues[disk];
-        const auto entries = queue.submission.peek(batch); // in one piece: the rest next time
-        if (entries.empty()) {
-            return 0;
-        }
-        std::size_t count = 0;
-        for (const udrv_blk_submission& entry : entries) {
-            if (entry.tag < queue.depth) { // a slot that is there
-                requests_[count++] = {entry.tag, entry.generation, queue.slot(entry.tag)};
-            }
-        }
-        const auto taken = static_cast<std::uint32_t>(entries.size());
-        chip_.submit(disk, std::span<const BlkSubmission>(requests_.data(), count));
-        queue.submission.release(taken);
-        counters_.requests += count;
-        return taken;
-    }
+    // Of a Service.
 
     [[nodiscard]] std::uint32_t offered() {
         std::uint32_t count = 0;
@@ -132,6 +98,42 @@ class BlkService : public ServiceLoop<BlkService<C>> {
         // A disk that keeps the loop busy must not hold up another one's recovery:
         // the loop comes here several times a second even then.
         (void)tick(BlkClock::now());
+    }
+
+    void stop() { chip_.stop(); }
+
+  private:
+    /// The chip -> completion rings: what it finds now, and what submit() and tick() have
+    /// found since the last pass.
+    std::uint32_t reap() {
+        chip_.reap();
+        const std::uint32_t count = done_.commit();
+        if (count != 0) {
+            counters_.completions += count;
+            counters_.failures = done_.failures();
+            this->produced_awaited(count);
+        }
+        return count;
+    }
+
+    /// A submission ring -> the chip.
+    std::uint32_t submit(std::uint32_t disk) {
+        BlkQueue& queue = port_.queues[disk];
+        const auto entries = queue.submission.peek(batch); // in one piece: the rest next time
+        if (entries.empty()) {
+            return 0;
+        }
+        std::size_t count = 0;
+        for (const udrv_blk_submission& entry : entries) {
+            if (entry.tag < queue.depth) { // a slot that is there
+                requests_[count++] = {entry.tag, entry.generation, queue.slot(entry.tag)};
+            }
+        }
+        const auto taken = static_cast<std::uint32_t>(entries.size());
+        chip_.submit(disk, std::span<const BlkSubmission>(requests_.data(), count));
+        queue.submission.release(taken);
+        counters_.requests += count;
+        return taken;
     }
 
     /// The chip's clock, and a line for people when it had to give up a command.
@@ -180,8 +182,6 @@ class BlkService : public ServiceLoop<BlkService<C>> {
         }
         return next;
     }
-
-    void stop() { chip_.stop(); }
 
     C& chip_;
     BlkPort& port_;

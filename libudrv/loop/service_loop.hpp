@@ -18,23 +18,21 @@
 // sleeps (the wait publishes), before it polls for long or, on one processor, lets
 // others answer, once a batch while it is busy, and at the end.
 //
-// A service may leave what arrived on the chip for up to a millisecond (hold_off.hpp). The
-// loop rests then: it has looked at all else and published, and looks again afterwards, so
-// that nothing has to wake it.
-//
-// And it may leave what was offered to it in the ring for as long, where more follows at once
-// (GatherBudget): it is awake for the kernel then, which rings no doorbell meanwhile.
+// What it does before it sleeps, and what it leaves for a moment where it is, is decided by
+// IdlePolicy. While it rests, it has looked at all else and published, and looks again
+// afterwards, so that nothing has to wake it; while it gathers it is awake for the kernel, which
+// rings no doorbell.
 #pragma once
 
 #include <algorithm>
 #include <chrono>
+#include <concepts>
 #include <cstdint>
 #include <ctime>
 #include <optional>
 #include <utility>
 
-#include "libudrv/loop/hold_off.hpp"
-#include "libudrv/loop/spin_budget.hpp"
+#include "libudrv/loop/idle_policy.hpp"
 #include "libudrv/loop/waiter.hpp"
 #include "libudrv/process/counters.hpp"
 #include "libudrv/process/heartbeat.hpp"
@@ -44,22 +42,36 @@
 
 namespace udrv {
 
-/// Base of a service. `Service` derives from it and has:
-///     bool pass();      one bounded look at everything; true if anything moved
-///     bool changed();   is there anything for refresh()? For the hot loop.
-///     void refresh();   what is not rings: makes the chip as it is wanted
-///     std::optional<Milliseconds> timeout();   looks at the clock, does what is due,
-///                       and says how long the loop may sleep (none: for ever)
-///     void entered(bool interrupted);   the kernel was entered; reads the cause
-///     void stop();      the chip
-/// and may have
-///     bool worth_polling();   false: what comes next is an interrupt's news only
-///     bool before_sleep();    what is under way has to interrupt from now on; false: some of
-///                             it is done meanwhile, look again
-///     std::uint32_t offered();   entries that wait for the driver
-///     bool others_progress();    false: another thread of the driver may hang, do not beat
-///     DriverCounters total();    of all threads of the driver
-template <typename Service>
+/// What derives from ServiceLoop<S>. The first block has no default.
+template <typename S>
+concept Service = requires(S service, bool interrupted) {
+    // One bounded look at everything; true if anything moved.
+    { service.pass() } -> std::same_as<bool>;
+    // Is there anything for refresh()? For the hot loop.
+    { service.changed() } -> std::same_as<bool>;
+    // What is not rings: makes the chip as it is wanted.
+    {service.refresh()};
+    // Looks at the clock, does what is due, and says how long the loop may sleep; none: for ever.
+    { service.timeout() } -> std::same_as<std::optional<std::chrono::milliseconds>>;
+    // The kernel was entered; reads the cause.
+    {service.entered(interrupted)};
+    // The chip.
+    {service.stop()};
+
+    // False: what comes next is an interrupt's news only.
+    { service.worth_polling() } -> std::same_as<bool>;
+    // What is under way has to interrupt from now on; false: some of it is done meanwhile.
+    { service.before_sleep() } -> std::same_as<bool>;
+    // Entries that wait for the driver.
+    { service.offered() } -> std::same_as<std::uint32_t>;
+    // False: another thread of the driver may hang, do not beat.
+    { service.others_progress() } -> std::same_as<bool>;
+    // Of all threads of the driver.
+    { service.total() } -> std::same_as<DriverCounters>;
+};
+
+/// Base of a service, which derives from ServiceLoop<itself> and is a Service.
+template <typename Derived>
 class ServiceLoop {
   public:
     using Milliseconds = std::chrono::milliseconds;
@@ -71,9 +83,10 @@ class ServiceLoop {
     /// Serves until a signal says stop, then stops the chip. Throws Error when the
     /// session is over.
     void run() {
+        static_assert(Service<Derived>);
         heartbeat_.serving();
         while (!stop_) {
-            if (progresses()) {
+            if (service().others_progress()) {
                 heartbeat_.beat();
             }
             if (service().changed()) {
@@ -86,7 +99,7 @@ class ServiceLoop {
                 tick();
                 continue;
             }
-            if (yield() || (spin_.polls() != 0 && may_poll() && poll())) {
+            if (yield() || poll()) {
                 tick(); // what comes may always be found there
             } else if (!rest()) {
                 sleep();
@@ -101,13 +114,18 @@ class ServiceLoop {
 
     [[nodiscard]] const DriverCounters& counters() const { return counters_; }
 
+    // Of a service that says nothing else.
+    [[nodiscard]] static bool worth_polling() { return true; }
+    [[nodiscard]] static bool before_sleep() { return true; }
+    [[nodiscard]] static std::uint32_t offered() { return 0; }
+    [[nodiscard]] static bool others_progress() { return true; }
+    [[nodiscard]] DriverCounters total() { return counters_; }
+
   protected:
-    /// `cpus` is what the process may run on: with one, it never polls. `trials`: see
-    /// SpinBudget.
-    ServiceLoop(Waiter& waiter, Reporter& reporter, unsigned cpus, SleepFlags sleep,
-                WakeFlags kernel, bool trials = false)
-        : reporter_(reporter), waiter_(waiter), spin_(cpus, trials), yield_(cpus), gather_(cpus),
-          sleep_(std::move(sleep)), kernel_(std::move(kernel)) {}
+    ServiceLoop(Waiter& waiter, Reporter& reporter, const IdlePolicy& idle, SleepFlags sleep,
+                WakeFlags kernel)
+        : reporter_(reporter), idle_(idle), waiter_(waiter), sleep_(std::move(sleep)),
+          kernel_(std::move(kernel)) {}
     ~ServiceLoop() = default;
 
     /// Entries were produced: the kernel gets to know if it wants to.
@@ -119,8 +137,8 @@ class ServiceLoop {
     }
     /// What arrived on the chip, and somebody waits for, was taken.
     void took(std::uint32_t count, std::uint64_t bytes) {
-        if (hold_off_.enabled() && count != 0) {
-            hold_off_.took(HoldOff::Clock::now(), count, bytes);
+        if (idle_.hold_off().enabled() && count != 0) {
+            idle_.hold_off().took(HoldOff::Clock::now(), count, bytes);
         }
     }
     /// The kernel gets to know in any case.
@@ -137,54 +155,29 @@ class ServiceLoop {
 
     Reporter& reporter_;
     DriverCounters counters_;
-    HoldOff hold_off_{0}; ///< of a service that wants one
+    IdlePolicy idle_;
 
   private:
     static constexpr Milliseconds look_interval{100}; ///< for signals and causes, while busy
 
-    [[nodiscard]] Service& service() { return static_cast<Service&>(*this); }
-
-    [[nodiscard]] bool may_poll() {
-        if constexpr (requires { service().worth_polling(); }) {
-            return service().worth_polling();
-        }
-        return true;
-    }
-
-    [[nodiscard]] bool may_sleep() {
-        if constexpr (requires { service().before_sleep(); }) {
-            return service().before_sleep();
-        }
-        return true;
-    }
-
-    [[nodiscard]] bool progresses() {
-        if constexpr (requires { service().others_progress(); }) {
-            return service().others_progress();
-        }
-        return true;
-    }
-
-    [[nodiscard]] DriverCounters all_counters() {
-        if constexpr (requires { service().total(); }) {
-            return service().total();
-        }
-        return counters_;
-    }
+    [[nodiscard]] Derived& service() { return static_cast<Derived&>(*this); }
 
     /// Bounded polling; true if there is something to do.
     bool poll() {
-        if (spin_.polls() > SpinBudget::probe) {
+        if (idle_.polls() == 0 || !service().worth_polling()) {
+            return false;
+        }
+        if (!idle_.short_poll()) {
             publish(); // who waits for what we have should not wait for this as well
         }
-        for (std::uint32_t n = spin_.polls(); n > 0; --n) {
+        for (std::uint32_t n = idle_.polls(); n > 0; --n) {
             cpu_relax();
             if (service().changed() || service().pass()) {
-                spin_.found_work();
+                idle_.polled(true);
                 return true;
             }
         }
-        spin_.found_nothing();
+        idle_.polled(false);
         return false;
     }
 
@@ -192,7 +185,7 @@ class ServiceLoop {
     /// they answer then needs no doorbell, and two switches of the address space less: to
     /// us and back to them. True if there is something to do.
     bool yield() {
-        if (!answers_awaited_ || !yield_.worthwhile()) {
+        if (!answers_awaited_ || !idle_.may_yield()) {
             return false;
         }
         answers_awaited_ = false;
@@ -205,25 +198,26 @@ class ServiceLoop {
             ::sched_yield();
             found = service().changed() || service().pass();
         }
-        yield_.took(std::chrono::steady_clock::now() - start, counters_.taken() - before);
+        idle_.yielded(std::chrono::steady_clock::now() - start, counters_.taken() - before);
         return found;
     }
 
     /// Until the hold-off is over; false if there is none. The doorbell is not heard
     /// meanwhile: what is to be sent waits as long.
     bool rest() {
-        if (!hold_off_.holds()) {
+        HoldOff& hold_off = idle_.hold_off();
+        if (!hold_off.holds()) {
             return false;
         }
         publish();
         const auto start = HoldOff::Clock::now();
         const auto left =
-            std::chrono::duration_cast<std::chrono::nanoseconds>(hold_off_.due() - start).count();
+            std::chrono::duration_cast<std::chrono::nanoseconds>(hold_off.due() - start).count();
         if (left > 0) {
             ++counters_.rests;
             const timespec time{0, std::min<std::int64_t>(left, 999'999'999)};
             ::clock_nanosleep(CLOCK_MONOTONIC, 0, &time, nullptr);
-            hold_off_.slept(HoldOff::Clock::now() - start);
+            hold_off.slept(HoldOff::Clock::now() - start);
         }
         return true;
     }
@@ -236,7 +230,7 @@ class ServiceLoop {
         if (heartbeat_.watched()) {
             timeout = std::min(timeout.value_or(heartbeat_.interval()), heartbeat_.interval());
         }
-        if (!service().changed() && !service().pass() && may_sleep()) {
+        if (!service().changed() && !service().pass() && service().before_sleep()) {
             enter(timeout);
         }
         sleep_.withdraw();
@@ -246,17 +240,15 @@ class ServiceLoop {
     /// On one processor: who rang the doorbell may have been about to do more for us, and our
     /// wakeup took the processor from it. It goes on, and we take all of it at once.
     void gather() {
-        if constexpr (requires { service().offered(); }) {
-            const std::uint32_t before = service().offered();
-            if (!gather_.worthwhile(before)) {
-                return;
-            }
-            ++counters_.rests;
-            const auto start = std::chrono::steady_clock::now();
-            const timespec time{0, std::chrono::nanoseconds(gather_.time()).count()};
-            ::clock_nanosleep(CLOCK_MONOTONIC, 0, &time, nullptr);
-            gather_.took(std::chrono::steady_clock::now() - start, service().offered() - before);
+        const std::uint32_t before = service().offered();
+        if (!idle_.may_gather(before)) {
+            return;
         }
+        ++counters_.rests;
+        const auto start = std::chrono::steady_clock::now();
+        const timespec time{0, std::chrono::nanoseconds(idle_.gather_time()).count()};
+        ::clock_nanosleep(CLOCK_MONOTONIC, 0, &time, nullptr);
+        idle_.gathered(std::chrono::steady_clock::now() - start, service().offered() - before);
     }
 
     /// While busy: the clock every 64 passes, a look at signals and interrupt causes
@@ -278,11 +270,11 @@ class ServiceLoop {
     /// Enters the kernel to wait or to look, and deals with what came.
     void enter(std::optional<Milliseconds> timeout) {
         ++counters_.waits;
-        const bool timed = hold_off_.enabled();
+        const bool timed = idle_.hold_off().enabled();
         const auto start = timed ? HoldOff::Clock::now() : HoldOff::Clock::time_point{};
         const WaitResult result = waiter_.wait(timeout, must_publish());
         if (timed) {
-            hold_off_.slept(HoldOff::Clock::now() - start);
+            idle_.hold_off().slept(HoldOff::Clock::now() - start);
         }
         unpublished_ = 0;
         news_ = false;
@@ -290,7 +282,7 @@ class ServiceLoop {
         counters_.doorbells += result.events.doorbells;
         stop_ = stop_ || result.stop;
         if (result.report) {
-            reporter_.snapshot(all_counters());
+            reporter_.snapshot(service().total());
         }
         look_time_ = coarse_now();
         service().entered(result.events.interrupts != 0);
@@ -307,9 +299,6 @@ class ServiceLoop {
     }
 
     Waiter& waiter_;
-    SpinBudget spin_;
-    YieldBudget yield_;
-    GatherBudget gather_;
     SleepFlags sleep_;
     WakeFlags kernel_;
     Heartbeat heartbeat_;

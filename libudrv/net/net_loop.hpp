@@ -44,14 +44,30 @@ class NetLoop : public ServiceLoop<Service> {
         return moved != 0;
     }
 
+    [[nodiscard]] std::uint32_t offered() {
+        std::uint32_t entries = 0;
+        for (Lane& lane : lanes_) {
+            entries += lane.pair.port->tx.available(Loop::batch);
+        }
+        return entries;
+    }
+
+    [[nodiscard]] bool before_sleep() {
+        bool armed = true;
+        for (Lane& lane : lanes_) {
+            armed = lane.pair.chip->arm() && armed;
+        }
+        return armed;
+    }
+
   protected:
     /// `tx_max_segments` is the chip's, of one packet.
     NetLoop(Waiter& waiter, Reporter& reporter, unsigned cpus,
             std::span<const NetQueuePair<Q>> pairs, std::uint32_t tx_max_segments)
-        : Loop(waiter, reporter, cpus, SleepFlags(flags(pairs, &NetQueue::sleep)),
+        : Loop(waiter, reporter, IdlePolicy(cpus, false, true),
+               SleepFlags(flags(pairs, &NetQueue::sleep)),
                WakeFlags(flags(pairs, &NetQueue::kernel))),
           tx_batch_(std::max(Loop::batch, tx_max_segments)) {
-        this->hold_off_ = HoldOff(cpus);
         for (const NetQueuePair<Q>& pair : pairs) {
             lanes_.push_back({pair, false});
         }
@@ -66,8 +82,6 @@ class NetLoop : public ServiceLoop<Service> {
     }
 
   private:
-    friend Loop;
-
     struct Lane {
         NetQueuePair<Q> pair;
         bool tx_stalled = false; ///< the chip had no room for the next packet
@@ -98,7 +112,7 @@ class NetLoop : public ServiceLoop<Service> {
 
     /// rx_return -> rx ring.
     std::uint32_t return_rx(Lane& lane) {
-        if (this->hold_off_.holds()) {
+        if (this->idle_.hold_off().holds()) {
             return 0;
         }
         const auto room = lane.pair.port->rx.reserve(Loop::batch);
@@ -117,14 +131,6 @@ class NetLoop : public ServiceLoop<Service> {
             this->took(packets, bytes);
         }
         return count;
-    }
-
-    [[nodiscard]] std::uint32_t offered() {
-        std::uint32_t entries = 0;
-        for (Lane& lane : lanes_) {
-            entries += lane.pair.port->tx.available(Loop::batch);
-        }
-        return entries;
     }
 
     /// fill ring -> rx_provide.
@@ -162,19 +168,11 @@ class NetLoop : public ServiceLoop<Service> {
                 bytes += segment.len_bytes;
                 this->counters_.tx_packets += segment.flags & UDRV_NET_TX_EOP;
             }
-            this->hold_off_.sent(bytes);
+            this->idle_.hold_off().sent(bytes);
             this->counters_.tx_segments += count;
             lane.pair.port->tx.release(count);
         }
         return count;
-    }
-
-    [[nodiscard]] bool before_sleep() {
-        bool armed = true;
-        for (Lane& lane : lanes_) {
-            armed = lane.pair.chip->arm() && armed;
-        }
-        return armed;
     }
 
     std::vector<Lane> lanes_;

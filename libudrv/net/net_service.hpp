@@ -81,10 +81,7 @@ class NetService : public NetLoop<NetService<C>, NetChipQueueOf<C>> {
         return sum;
     }
 
-  private:
-    friend Loop;
-    friend Queues;
-    static constexpr Milliseconds state_interval{1000}; ///< statistics, while up
+    // Of a Service.
 
     [[nodiscard]] bool changed() const { return port_.desired.changed(); }
 
@@ -109,19 +106,9 @@ class NetService : public NetLoop<NetService<C>, NetChipQueueOf<C>> {
         std::copy_n(desired.name, name_.size() - 1, name_.begin());
         page_.applied = desired.generation;
         this->news();
-        this->hold_off_.limit(desired.rx_usecs);
+        this->idle_.hold_off().limit(desired.rx_usecs);
         this->try_tx_again();
         publish_state();
-    }
-
-    /// With no other thread in a function of a queue.
-    template <typename Function>
-    void exclude(Function&& function) {
-        if (workers_ == nullptr || workers_->empty()) {
-            function();
-        } else {
-            workers_->exclude(function);
-        }
     }
 
     [[nodiscard]] bool others_progress() { return workers_ == nullptr || workers_->progress(); }
@@ -157,6 +144,19 @@ class NetService : public NetLoop<NetService<C>, NetChipQueueOf<C>> {
             workers_->stop();
         }
         chip_.stop();
+    }
+
+  private:
+    static constexpr Milliseconds state_interval{1000}; ///< statistics, while up
+
+    /// With no other thread in a function of a queue.
+    template <typename Function>
+    void exclude(Function&& function) {
+        if (workers_ == nullptr || workers_->empty()) {
+            function();
+        } else {
+            workers_->exclude(function);
+        }
     }
 
     /// Link and statistics to the published page. The kernel looks at it when we

@@ -108,12 +108,11 @@ class NetWorker : public NetLoop<NetWorker<Q>, Q> {
 
     /// The first thread, with the gate closed: the desired state is another one.
     void applied(std::uint32_t rx_usecs) {
-        this->hold_off_.limit(rx_usecs);
+        this->idle_.hold_off().limit(rx_usecs);
         this->try_tx_again();
     }
 
-  private:
-    friend Loop;
+    // Of a Service.
     [[nodiscard]] bool changed() const { return gate_.wanted(); }
     void refresh() { gate_.step_aside(); }
     [[nodiscard]] std::optional<typename Loop::Milliseconds> timeout() const {
@@ -126,6 +125,7 @@ class NetWorker : public NetLoop<NetWorker<Q>, Q> {
     }
     void stop() {}
 
+  private:
     WorkerGate& gate_;
 };
 

@@ -210,24 +210,6 @@ TEST(BlkService, PublishesBeforeItPollsForLong) {
     rig.service.run();
 }
 
-// What comes regularly, though not within the probe, is found by a trial and kept.
-TEST(SpinBudgetTrials, FindWhatTheProbeIsTooShortFor) {
-    SpinBudget budget(2, true);
-    int polls = 0;
-    for (; budget.polls() < SpinBudget::trial; ++polls) {
-        ASSERT_LT(polls, 40);
-        budget.found_nothing();
-    }
-    EXPECT_GT(polls, 16); // rarely enough
-    budget.found_work();
-    EXPECT_EQ(budget.polls(), 2 * SpinBudget::trial);
-    SpinBudget single(1, true);
-    for (int n = 0; n < 40; ++n) {
-        single.found_nothing();
-        ASSERT_EQ(single.polls(), 0U);
-    }
-}
-
 /// A chip whose completions only an interrupt tells.
 struct QuietChip : FakeBlkChip {
     using FakeBlkChip::FakeBlkChip;

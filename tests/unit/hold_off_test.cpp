@@ -9,7 +9,7 @@
 
 #include <gtest/gtest.h>
 
-#include "libudrv/loop/hold_off.hpp"
+#include "libudrv/loop/idle_policy.hpp"
 
 namespace udrv {
 namespace {
@@ -172,7 +172,7 @@ TEST(HoldOffTest, APauseDoesNotMakeTheNextPacketWait) {
     while (!hold_off.holds(now)) { // some turns are left alone
         hold_off.took(now += microseconds{100}, 2, 2000);
     }
-    EXPECT_LE(hold_off.due() - now, HoldOff::longest);
+    EXPECT_LE(hold_off.due() - now, idle::longest_hold);
     EXPECT_FALSE(hold_off.holds(hold_off.due()));
     EXPECT_FALSE(hold_off.holds(now)) << "over is over";
     now += std::chrono::seconds{1};

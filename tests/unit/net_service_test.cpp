@@ -349,57 +349,6 @@ TEST(NetService, OnOneProcessorItYieldsLessAndLessIfNobodyAnswers) {
     EXPECT_LT(rig.service.counters().yields, 12U);
 }
 
-TEST(YieldBudgetTest, PaysIfThereAreAnswersSoon) {
-    using std::chrono::milliseconds;
-    YieldBudget budget(1);
-    EXPECT_TRUE(budget.worthwhile());
-    budget.took(milliseconds{0}, 1);
-    EXPECT_TRUE(budget.worthwhile());
-    budget.took(milliseconds{4}, 5); // long, but for a batch
-    EXPECT_TRUE(budget.worthwhile());
-    budget.took(milliseconds{4}, 1); // somebody computes
-    EXPECT_TRUE(budget.worthwhile());
-    budget.took(milliseconds{0}, 0); // nobody answers
-    EXPECT_FALSE(budget.worthwhile());
-    EXPECT_FALSE(budget.worthwhile());
-    EXPECT_TRUE(budget.worthwhile());
-    for (int n = 0; n < 20; ++n) {
-        budget.took(milliseconds{0}, 0);
-    }
-    for (std::uint32_t n = 1; n < YieldBudget::limit; ++n) {
-        EXPECT_FALSE(budget.worthwhile());
-    }
-    EXPECT_TRUE(budget.worthwhile());
-    EXPECT_FALSE(YieldBudget(2).worthwhile()) << "others have a processor of their own";
-}
-
-TEST(GatherBudgetTest, PaysIfMoreIsOffered) {
-    using std::chrono::microseconds;
-    GatherBudget budget(1);
-    EXPECT_FALSE(budget.worthwhile(0));
-    EXPECT_FALSE(budget.worthwhile(GatherBudget::aim)) << "enough at once";
-    EXPECT_TRUE(budget.worthwhile(1));
-    EXPECT_EQ(budget.time(), GatherBudget::first);
-    budget.took(microseconds{400}, 8); // one each 50 us
-    EXPECT_EQ(budget.time(), microseconds{400});
-    EXPECT_TRUE(budget.worthwhile(1));
-    budget.took(microseconds{400}, 1);
-    EXPECT_EQ(budget.time(), GatherBudget::longest);
-    EXPECT_TRUE(budget.worthwhile(1));
-    // Who offered it waits for us: less and less.
-    std::uint32_t tried = 0;
-    for (std::uint32_t n = 0; n < 10'000; ++n) {
-        if (budget.worthwhile(1)) {
-            ++tried;
-            budget.took(microseconds{300}, 0);
-            EXPECT_EQ(budget.time(), GatherBudget::first);
-        }
-    }
-    EXPECT_GT(tried, 10U);
-    EXPECT_LT(tried, 40U);
-    EXPECT_FALSE(GatherBudget(2).worthwhile(1)) << "others have a processor of their own";
-}
-
 TEST(NetService, DesiredStateIsApplied) {
     Rig rig;
     rig.service.start();
@@ -414,23 +363,6 @@ TEST(NetService, DesiredStateIsApplied) {
     rig.service.run();
     EXPECT_EQ(rig.chip.applies, 3); // start, up, down; stopped before the last
     EXPECT_FALSE(rig.chip.up);
-}
-
-TEST(SpinBudgetTest, AdaptsWithinBounds) {
-    EXPECT_EQ(SpinBudget(1).polls(), 0U);
-    SpinBudget single(1);
-    single.found_work();
-    single.found_nothing();
-    EXPECT_EQ(single.polls(), 0U);
-    SpinBudget budget(4);
-    for (int n = 0; n < 20; ++n) {
-        budget.found_work();
-    }
-    EXPECT_EQ(budget.polls(), SpinBudget::limit);
-    for (int n = 0; n < 20; ++n) {
-        budget.found_nothing();
-    }
-    EXPECT_EQ(budget.polls(), SpinBudget::probe);
 }
 
 // Both sides sleep when idle and ring only when asked to: nothing may hang, and
