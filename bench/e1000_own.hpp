@@ -74,6 +74,7 @@ class OwnE1000 {
     OwnE1000(const std::string& address, std::string stats_path)
         : stats_path_(std::move(stats_path)), device_(PciAddress::parse(address)),
           registers_(open()), chip(registers_, device_), irq_(device_.open_irq(0)) {
+        chip.quiet();
         chip.init();
         device_.stop_by(e1000::end_of_transfers(e1000::no_io_bar, chip.found_manc()));
         device_.bus_master(true);

@@ -12,6 +12,7 @@
 #include "libudrv/device/config_space.hpp"
 #include "libudrv/device/port_io.hpp"
 #include "libudrv/net/net_serve.hpp"
+#include "libudrv/process/bring_up.hpp"
 #include "libudrv/process/driver.hpp"
 
 namespace udrv::e1000 {
@@ -47,26 +48,40 @@ void open_io(std::optional<DirectPortIo>& window, const Device& device, std::uin
     }
 }
 
-int run(DriverContext& context) {
-    Device& device = context.device;
-    Config config;
-    config.model = device.info().device == device_82545em ? Model::i82545em : Model::i82540em;
-    auto registers = device.map_bar(0);
-    std::uint32_t io_bar = find_io_bar(device.info());
-    std::optional<DirectPortIo> ports;
-    open_io(ports, device, io_bar);
-    device.dma_bits(dma_bits(registers, config.model));
-    if (in_pcix_mode(registers, config.model)) {
-        ConfigSpace space(device);
-        limit_memory_reads(space);
+class Board {
+  public:
+    explicit Board(Device& device)
+        : device_(device), registers_(device.map_bar(0)), io_bar_(find_io_bar(device.info())) {
+        open_io(ports_, device, io_bar_);
+        config_.model = device.info().device == device_82545em ? Model::i82545em : Model::i82540em;
+        chip_.emplace(registers_, device, config_, ports_ ? &*ports_ : nullptr);
     }
-    E1000 chip(registers, device, config, ports ? &*ports : nullptr);
-    chip.init(); // resets the chip, so that bus mastering is safe
-    device.stop_by(end_of_transfers(io_bar, chip.found_manc()));
-    device.mask_intx_by(intx_mask());
-    device.bus_master(true);
-    return serve_net(context, chip);
-}
+
+    void quiet() { chip_->quiet(); }
+
+    [[nodiscard]] ChipNeeds needs() {
+        return {.dma_bits = dma_bits(registers_, config_.model),
+                .stop_writes = end_of_transfers(io_bar_, chip_->found_manc()),
+                .intx_mask = intx_mask()};
+    }
+
+    E1000& make(const ChipInterrupts& /*interrupts*/) {
+        if (in_pcix_mode(registers_, config_.model)) {
+            ConfigSpace space(device_);
+            limit_memory_reads(space);
+        }
+        chip_->init();
+        return *chip_;
+    }
+
+  private:
+    Device& device_;
+    BarMapping registers_;
+    std::uint32_t io_bar_;
+    std::optional<DirectPortIo> ports_;
+    Config config_;
+    std::optional<E1000> chip_;
+};
 
 } // namespace
 } // namespace udrv::e1000
@@ -75,7 +90,7 @@ int main(int argc, char** argv) {
     return udrv::driver_main({.name = "e1000",
                               .description = "Intel 82540EM and 82545EM",
                               .ids = udrv::driver_ids,
-                              .run = udrv::e1000::run,
+                              .run = udrv::run_net<udrv::e1000::Board>,
                               .version = udrv::driver_version},
                              argc, argv);
 }

@@ -179,10 +179,13 @@ E1000::E1000(RegisterIo& regs, DmaAllocator& dma, const Config& config, Register
     assert(config.rx_ring % 8 == 0 && config.tx_ring % 8 == 0);
 }
 
-void E1000::init() {
+void E1000::quiet() {
     found_manc_ = reg::manc.read(regs_);
     pcix_ = in_pcix_mode(regs_, config_.model);
     reset();
+}
+
+void E1000::init() {
     set_up_phy();
     capabilities_.mac = read_mac();
     capabilities_.tx_depth = config_.tx_depth;

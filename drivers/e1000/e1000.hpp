@@ -112,13 +112,14 @@ inline constexpr std::uint32_t tx_first_bytes_pcix = 2015;
 class E1000 {
   public:
     /// Touches nothing. `io` is the chip's window of I/O ports (namespace io), or nullptr
-    /// where there is none; it is used from the thread that calls init() and the rest.
+    /// where there is none; it is used from the thread that calls quiet() and the rest.
     E1000(RegisterIo& regs, DmaAllocator& dma, const Config& config = {}, RegisterIo* io = nullptr);
 
-    /// Resets the chip, reads its address, takes its memory and leaves it quiet. Once,
-    /// before anything else. Throws Error.
+    /// Resets the chip: before bus mastering is on, and before anything else. Throws Error.
+    void quiet();
+    /// Reads its address, takes its memory and leaves it quiet. Once. Throws Error.
     void init();
-    /// MANC as init() found it.
+    /// MANC as quiet() found it.
     [[nodiscard]] std::uint32_t found_manc() const { return found_manc_; }
 
     [[nodiscard]] const NetCapabilities& capabilities() const { return capabilities_; }

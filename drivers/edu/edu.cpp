@@ -146,8 +146,7 @@ bool check_pinned(Device& device, const IrqFile& irq, RegisterIo& regs) {
                           irq, regs);
         return good;
     } catch (const Error& error) {
-        const bool confined = (device.info().flags & UDRV_DEV_IOMMU) != 0;
-        if (error.code().value() != EOPNOTSUPP || confined) {
+        if (error.code().value() != EOPNOTSUPP || device.confined()) {
             throw; // an IOMMU makes any page reachable
         }
         fmt::print("edu: pinned memory refused: it is above the 256 MiB that {} bits reach\n",

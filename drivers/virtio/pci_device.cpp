@@ -1,28 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "drivers/virtio/pci_device.hpp"
 
-#include <spdlog/spdlog.h>
-
-#include "libudrv/error.hpp"
-
 namespace udrv::virtio {
-
-namespace {
-
-bool choose_msix(Device& device) {
-    if (device.info().nr_msix == 0) {
-        return false;
-    }
-    try {
-        device.irq_setup(UDRV_IRQ_MSIX, 1);
-        return true;
-    } catch (const Error& error) {
-        spdlog::debug("{}; using INTx", error.what());
-        return false;
-    }
-}
-
-} // namespace
 
 PciDevice::PciDevice(Device& device)
     : layout_(
@@ -34,7 +13,7 @@ PciDevice::PciDevice(Device& device)
         }
         return *bars_[n];
     };
-    transport_.emplace(bar, layout_, choose_msix(device));
+    transport_.emplace(bar, layout_);
 }
 
 } // namespace udrv::virtio

@@ -71,9 +71,11 @@ class Window final : public RegisterIo {
 
 class Transport {
   public:
-    /// `bar` gives the registers of BAR n. `msix`: one vector, which all causes share; else
-    /// INTx. Touches nothing.
-    Transport(const std::function<RegisterIo&(unsigned n)>& bar, const Layout& layout, bool msix);
+    /// `bar` gives the registers of BAR n. Touches nothing.
+    Transport(const std::function<RegisterIo&(unsigned n)>& bar, const Layout& layout,
+              bool msix = false);
+    /// One vector, which all causes share; else INTx. Before greet().
+    void use_msix(bool msix) { msix_ = msix; }
 
     /// Leaves the device quiet: it interrupts no more, and uses no memory (2.4). Throws
     /// Error if it does not come to an end.

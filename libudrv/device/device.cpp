@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cerrno>
+#include <fstream>
 #include <chrono>
 #include <fstream>
 #include <string_view>
@@ -165,6 +166,12 @@ void Device::check_config(std::uint32_t offset, std::uint32_t width_bytes) const
                                       width_bytes, offset)),
                     "they are 1, 2 or 4 bytes, aligned", "");
     }
+}
+
+bool Device::untrusted() const {
+    std::ifstream file("/sys/bus/pci/devices/" + address_.str() + "/udrv/untrusted");
+    std::string line;
+    return std::getline(file, line) && line != "0";
 }
 
 std::uint32_t Device::config_read(std::uint32_t offset, std::uint32_t width_bytes) const {

@@ -102,6 +102,10 @@ class Device final : public DmaAllocator {
 
     [[nodiscard]] const PciAddress& address() const { return address_; }
     [[nodiscard]] const udrv_info& info() const { return info_; }
+    /// An IOMMU keeps it from all memory but what it is given.
+    [[nodiscard]] bool confined() const { return (info_.flags & UDRV_DEV_IOMMU) != 0; }
+    /// The administrator does not trust what its driver says (`bind --untrusted`).
+    [[nodiscard]] bool untrusted() const;
     [[nodiscard]] int fd() const { return fd_.value(); }
 
     /// Configuration space; `width_bytes` is 1, 2 or 4 and `offset` aligned to it.

@@ -51,7 +51,7 @@ class Serving {
         ready();
         service.run();
         if (!context_.options.stats_path.empty()) {
-            reporter_.snapshot(service.counters());
+            reporter_.snapshot(service.total());
         }
         return 0;
     }

@@ -70,6 +70,7 @@ struct Rig {
     explicit Rig(const e1000::Config& with = quick(), bool pcix = false)
         : config(with), memory(pcix ? FakeMemory::high : FakeMemory::low), chip(memory, pcix),
           driver(chip, memory, with, &chip.io()) {
+        driver.quiet();
         driver.init();
     }
 

@@ -51,6 +51,7 @@ TEST(E1000Reset, TimeoutNamesTheRegisterAndItsLastValue) {
     chip.reset_hangs = true;
     try {
         e1000::E1000 driver(chip, memory, quick(), &chip.io());
+        driver.quiet();
         driver.init();
         FAIL() << "no error";
     } catch (const Error& error) {
@@ -66,6 +67,7 @@ TEST(E1000Reset, EepromTimeoutNamesEerd) {
     chip.eeprom_hangs = true;
     try {
         e1000::E1000 driver(chip, memory, quick(), &chip.io());
+        driver.quiet();
         driver.init();
         FAIL() << "no error";
     } catch (const Error& error) {
@@ -81,6 +83,7 @@ TEST(E1000Reset, AddressIsTheEepromsEvenIfAPredecessorChangedRal) {
     chip.at(Fake::RAL) = 0x04030202;
     chip.at(Fake::RAH) = 0x80000605;
     e1000::E1000 driver(chip, memory, quick(), &chip.io());
+    driver.quiet();
     driver.init();
     EXPECT_EQ(driver.capabilities().mac, (MacAddress{0x52, 0x54, 0x00, 0x12, 0x34, 0x56}));
 }
@@ -93,6 +96,7 @@ TEST(E1000Reset, AddressFromRalAndRahWhenTheEepromHasNone) {
     chip.at(Fake::RAL) = 0x12005452;
     chip.at(Fake::RAH) = 0x80005634;
     e1000::E1000 driver(chip, memory, quick(), &chip.io());
+    driver.quiet();
     driver.init();
     EXPECT_EQ(driver.capabilities().mac, (MacAddress{0x52, 0x54, 0x00, 0x12, 0x34, 0x56}));
 }
@@ -102,7 +106,7 @@ TEST(E1000Reset, NoAddressAnywhereIsAnError) {
     FakeE1000 chip(memory);
     chip.mac = Bytes(6, 0xff);
     e1000::E1000 driver(chip, memory, quick(), &chip.io());
-    EXPECT_THROW(driver.init(), Error);
+    EXPECT_THROW((driver.quiet(), driver.init()), Error);
 }
 
 TEST(E1000Reset, ConstructionTouchesNothing) {
@@ -124,6 +128,7 @@ TEST(E1000Reset, GoesThroughTheIoPortsWhereThereAreAny) {
     FakeE1000 chip(memory);
     chip.has_io = false;
     e1000::E1000 driver(chip, memory, quick());
+    driver.quiet();
     driver.init();
     EXPECT_EQ(chip.io_resets, 0u);
     EXPECT_NE(chip.writes_to(Fake::CTRL), 0u);
@@ -148,6 +153,7 @@ TEST(E1000Bus, DescriptorMemoryAbove4GiBIsRefusedOnConventionalPci) {
     FakeE1000 chip(memory);
     e1000::E1000 driver(chip, memory, on_pcix(), &chip.io());
     try {
+        driver.quiet();
         driver.init();
         FAIL() << "no error";
     } catch (const Error& error) {
@@ -174,6 +180,7 @@ TEST(E1000Phy, IsSetUpOnceAndThenLeftAlone) {
     FakeE1000 chip(memory);
     {
         e1000::E1000 driver(chip, memory, quick(), &chip.io());
+        driver.quiet();
         driver.init();
     }
     // 10 and 100 Mb/s both ways, no pause; 1000 Mb/s full duplex only.
@@ -186,6 +193,7 @@ TEST(E1000Phy, IsSetUpOnceAndThenLeftAlone) {
     EXPECT_EQ(chip.negotiations, 1u);
     // A successor keeps the link.
     e1000::E1000 successor(chip, memory, quick(), &chip.io());
+    successor.quiet();
     successor.init();
     successor.apply(up_state());
     successor.stop();
@@ -199,10 +207,12 @@ TEST(E1000Phy, IsWokenAndToldToNegotiate) {
         FakeE1000 chip(memory);
         {
             e1000::E1000 driver(chip, memory, quick(), &chip.io());
+            driver.quiet();
             driver.init();
         }
         chip.phy[0] = control; // powered down, forced, isolated, in loopback
         e1000::E1000 driver(chip, memory, quick(), &chip.io());
+        driver.quiet();
         driver.init();
         EXPECT_EQ(chip.phy[0] & 0x5c00, 0x1000) << std::hex << control;
         EXPECT_EQ(chip.negotiations, 2u);
@@ -215,6 +225,7 @@ TEST(E1000Phy, OfAnotherMakerIsOnlyToldWhatToAdvertise) {
     chip.phy[2] = 0x02a8;
     const auto before = chip.phy;
     e1000::E1000 driver(chip, memory, quick(), &chip.io());
+    driver.quiet();
     driver.init();
     EXPECT_EQ(chip.phy[4], 0x01e1);
     EXPECT_EQ(chip.phy[16], before[16]);
@@ -229,6 +240,7 @@ TEST(E1000Management, ArpIsAnsweredByTheChipOnlyWhileWeDoNotDrive) {
     FakeE1000 chip(memory);
     chip.at(Fake::MANC) = 1u << 13 | 1u << 0; // and SMBus, which stays
     e1000::E1000 driver(chip, memory, quick(), &chip.io());
+    driver.quiet();
     driver.init();
     EXPECT_EQ(driver.found_manc(), 0x2001u);
     driver.apply(up_state());
@@ -325,6 +337,7 @@ TEST(E1000Start, ClearsWhatAResetLeftBehind) {
         chip.at(offset) = 0xbad;
     }
     e1000::E1000 driver(chip, memory, quick(), &chip.io());
+    driver.quiet();
     driver.init();
     driver.apply(up_state());
     for (const std::uint32_t offset : {0x0028u, 0x002cu, 0x0030u, 0x0170u, 0x2820u, 0x282cu}) {
@@ -579,6 +592,7 @@ TEST(E1000Stats, CountersThatDoNotClearAreNotCountedTwice) {
     chip.stats_clear = false;
     chip.at(0x4010) = 50; // a predecessor's
     e1000::E1000 driver(chip, memory, quick(), &chip.io());
+    driver.quiet();
     driver.init();
     driver.apply(up_state());
     std::array<std::uint64_t, 14> values{};

@@ -81,6 +81,7 @@ int session(const udrv::PciAddress& address, std::uint32_t theme, Random& random
     device.dma_bits(32);
     udrv::BarMapping regs = device.map_bar(0);
     udrv::e1000::E1000 chip(regs, device);
+    chip.quiet();
     chip.init();
     device.bus_master(true);
     udrv::NetPort port(device, chip.capabilities(), {});

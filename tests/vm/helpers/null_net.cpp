@@ -155,7 +155,7 @@ int run(const PciAddress& address, unsigned queues, unsigned threads) {
     const Driver driver{.name = "null_net", .description = "no hardware", .ids = {}};
     RunOptions options;
     DriverContext context{driver, device, options, Heartbeat()};
-    return serve_net(context, *chip, 0, static_cast<std::uint32_t>(vectors.size()));
+    return serve_net(context, *chip, static_cast<std::uint32_t>(vectors.size()));
 }
 
 } // namespace
