@@ -13,7 +13,7 @@
 #include <gtest/gtest.h>
 
 #include "drivers/ahci/ahci.hpp"
-#include "libudrv/error.hpp"
+#include "libudrv/testing/error_of.hpp"
 #include "tests/unit/blk_rig.hpp"
 #include "tests/unit/fake_ahci.hpp"
 
@@ -47,12 +47,7 @@ struct AhciRig : BlkRig<FakeAhci, ahci::Ahci, 2> {
     }
     /// The text of the error that start() throws.
     std::string start_error() {
-        try {
-            (void)start();
-        } catch (const Error& error) {
-            return error.what();
-        }
-        return "no error";
+        return error_of([this] { (void)start(); });
     }
 
     BlkSubmission make_ata(std::uint32_t disk, std::uint32_t number, const udrv_blk_ata& command) {

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/unit/blk_rings.hpp"
+#include "libudrv/testing/blk_rings.hpp"
 
 namespace udrv {
 namespace {

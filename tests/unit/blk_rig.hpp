@@ -16,8 +16,8 @@
 #include <gtest/gtest.h>
 
 #include "libudrv/blk/blk_chip.hpp"
-#include "tests/unit/blk_rings.hpp"
-#include "tests/unit/fake_memory.hpp"
+#include "libudrv/testing/blk_rings.hpp"
+#include "libudrv/testing/fake_memory.hpp"
 
 namespace udrv::test {
 

@@ -23,6 +23,7 @@
 #include "cli/top.hpp"
 #include "cli/version.hpp"
 #include "libudrv/error.hpp"
+#include "libudrv/testing/error_of.hpp"
 
 namespace udrv {
 namespace {
@@ -44,16 +45,7 @@ TEST(PciAddressTest, Bad) {
     }
 }
 
-/// The message of the Error that `action` throws.
-template <typename Action>
-std::string error_of(Action action) {
-    try {
-        action();
-    } catch (const Error& error) {
-        return error.what();
-    }
-    return "no error";
-}
+using test::error_of;
 
 class CommandTest : public testing::Test {
   protected:

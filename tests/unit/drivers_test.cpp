@@ -10,21 +10,15 @@
 
 #include <gtest/gtest.h>
 
+#include "libudrv/testing/error_of.hpp"
+
 #include "cli/run.hpp"
 #include "libudrv/process/driver.hpp"
 
 namespace udrv::cli {
 namespace {
 
-template <typename Action>
-std::string error_of(Action action) {
-    try {
-        action();
-    } catch (const Error& error) {
-        return error.what();
-    }
-    return "no error";
-}
+using test::error_of;
 
 TEST(PciIds, Lines) {
     const auto ids = parse_ids("# SPDX\n\n 8086:100e\tIntel  82540EM \r\n"

@@ -21,7 +21,7 @@
 #include <gtest/gtest.h>
 
 #include "libudrv/device/registers.hpp"
-#include "tests/unit/fake_memory.hpp"
+#include "libudrv/testing/fake_memory.hpp"
 
 namespace udrv::test {
 

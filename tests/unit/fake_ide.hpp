@@ -90,7 +90,7 @@ class FakeIdeChannel {
         bool operator==(const Write&) const = default;
     };
 
-    FakeIdeChannel(IdeMemory& memory, FakePiix& piix, unsigned number)
+    FakeIdeChannel(FakeMemory& memory, FakePiix& piix, unsigned number)
         : memory_(memory), piix_(piix), number_(number) {}
 
     std::array<FakeIdeDrive, 2> drives;
@@ -396,7 +396,7 @@ class FakeIdeChannel {
     /// Moves bytes between `data` and what the descriptors say. False: too few of them.
     bool transfer(std::span<std::byte> data, bool to_memory);
 
-    IdeMemory& memory_;
+    FakeMemory& memory_;
     FakePiix& piix_;
     const unsigned number_;
     Window command_window_{*this, 'c'};

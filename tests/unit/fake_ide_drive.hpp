@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What hangs on the channel of fake_ide.hpp: memory as the bus master sees it, and a
-// drive with its registers, its medium and the faults that a test wants of it.
+// What hangs on the channel of fake_ide.hpp: a drive with its registers, its medium and the
+// faults that a test wants of it.
 #pragma once
 
 #include <algorithm>
@@ -17,48 +17,9 @@
 
 #include <gtest/gtest.h>
 
-#include "libudrv/device/dma.hpp"
+#include "libudrv/testing/fake_memory.hpp"
 
 namespace udrv::test {
-
-/// Memory as the controller sees it: 32-bit addresses of its own, with gaps.
-class IdeMemory final : public DmaAllocator {
-  public:
-    bool above_4g = false; ///< allocate() gives what the controller can not reach
-
-    [[nodiscard]] DmaBlock allocate(std::size_t len_bytes) override {
-        std::uint64_t dma_addr = next_;
-        next_ += 0x20000;
-        dma_addr += above_4g ? 0x1'0000'0000 : 0;
-        return {map(dma_addr, len_bytes).data(), dma_addr, len_bytes};
-    }
-
-    /// Memory at an address of the test's choice.
-    std::span<std::byte> map(std::uint64_t dma_addr, std::size_t len_bytes) {
-        auto& region = regions_[dma_addr];
-        region.assign(len_bytes, std::byte{0});
-        return region;
-    }
-
-    /// nullptr and a failed test if the device may not touch it.
-    [[nodiscard]] std::byte* translate(std::uint64_t dma_addr, std::size_t len_bytes) {
-        const auto after = regions_.upper_bound(dma_addr);
-        if (after != regions_.begin()) {
-            auto& [start, region] = *std::prev(after);
-            if (dma_addr - start <= region.size() &&
-                len_bytes <= region.size() - (dma_addr - start)) {
-                return region.data() + (dma_addr - start);
-            }
-        }
-        ADD_FAILURE() << "DMA fault: " << std::hex << dma_addr << ", " << std::dec << len_bytes
-                      << " bytes";
-        return nullptr;
-    }
-
-  private:
-    std::map<std::uint64_t, std::vector<std::byte>> regions_;
-    std::uint64_t next_ = 0x7654'0000;
-};
 
 using IdeSector = std::array<std::byte, 512>;
 

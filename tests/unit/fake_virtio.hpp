@@ -21,7 +21,7 @@
 
 #include "drivers/virtio/transport.hpp"
 #include "libudrv/device/registers.hpp"
-#include "tests/unit/fake_memory.hpp"
+#include "libudrv/testing/fake_memory.hpp"
 
 namespace udrv::test {
 

@@ -54,7 +54,8 @@ TEST_F(IdeIo, SegmentsOf64KiB) { // 1 MiB in sixteen whole segments: each count 
     IdeRig::Segments out;
     for (std::uint32_t i = 0; i < 16; i++) {
         const std::uint64_t dma_addr = 0x10000000 + i * 0x20000;
-        rig.memory.map(dma_addr, 65536);
+        rig.memory.continue_at(dma_addr);
+        ASSERT_EQ(rig.memory.allocate(65536).dma_addr, dma_addr);
         out.push_back({dma_addr, 65536, 0});
     }
     rig.fill(out, 11);

@@ -17,7 +17,7 @@
 #include <gtest/gtest.h>
 
 #include "drivers/ide/ide.hpp"
-#include "tests/unit/blk_rings.hpp"
+#include "libudrv/testing/blk_rings.hpp"
 #include "tests/unit/fake_ide.hpp"
 
 namespace udrv::test {
@@ -38,7 +38,8 @@ struct IdeRig {
     using Segments = std::vector<udrv_blk_segment>;
 
     ide::Config config = quick_ide();
-    IdeMemory memory;
+    /// Each block is within 64 KiB of addresses, as the kernel gives them.
+    FakeMemory memory{FakeMemory::low, 0x20000};
     FakePiix piix;
     std::array<FakeIdeChannel, 2> channels{FakeIdeChannel(memory, piix, 0),
                                            FakeIdeChannel(memory, piix, 1)};

@@ -294,7 +294,7 @@ TEST(IdeSetup, CompactFlashCardIsADisk) {
 TEST(IdeSetup, DescriptorMemoryAbove4GiBIsRefused) {
     IdeRig rig;
     rig.master.make_disk(1 * gib);
-    rig.memory.above_4g = true;
+    rig.memory.continue_at(FakeMemory::high);
     const std::string text = error_of(rig, EIO);
     EXPECT_NE(text.find("where the controller can not reach it"), std::string::npos) << text;
 }

@@ -9,7 +9,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/unit/ring_memory.hpp"
+#include "libudrv/testing/ring_memory.hpp"
 
 namespace udrv {
 namespace {

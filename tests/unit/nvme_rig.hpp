@@ -11,7 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "drivers/nvme/nvme.hpp"
-#include "libudrv/error.hpp"
+#include "libudrv/testing/error_of.hpp"
 #include "tests/unit/blk_rig.hpp"
 #include "tests/unit/fake_nvme.hpp"
 
@@ -35,12 +35,7 @@ struct NvmeRig : BlkRig<FakeNvme, nvme::Nvme, 4096> {
     }
     /// The text of the error that start() throws.
     std::string start_error() {
-        try {
-            (void)start();
-        } catch (const Error& error) {
-            return error.what();
-        }
-        return "no error";
+        return error_of([this] { (void)start(); });
     }
 
     void fill(std::uint32_t seed, std::uint32_t nsid = 1) {

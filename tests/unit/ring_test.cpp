@@ -11,7 +11,7 @@
 #include <boost/lockfree/spsc_queue.hpp>
 #include <gtest/gtest.h>
 
-#include "tests/unit/ring_memory.hpp"
+#include "libudrv/testing/ring_memory.hpp"
 
 namespace udrv {
 namespace {

@@ -7,7 +7,7 @@
 
 #include <gtest/gtest.h>
 
-#include "libudrv/error.hpp"
+#include "libudrv/testing/error_of.hpp"
 #include "tests/unit/fake_virtio_net.hpp"
 
 namespace udrv::test {
@@ -17,12 +17,7 @@ using Fake = FakeVirtioNet;
 using Rig = VirtioNetRig;
 
 std::string init_error(Rig& rig) {
-    try {
-        rig.driver.init();
-        return "no error";
-    } catch (const Error& error) {
-        return error.what();
-    }
+    return error_of([&] { rig.driver.init(); });
 }
 
 // ---- Init ---------------------------------------------------------------------------

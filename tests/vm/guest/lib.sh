@@ -231,6 +231,22 @@ write_stats() { # [BDF]: has the driver write them now
 }
 # The chip agrees with what was last wanted of the interface.
 applied() { [ "$(cat "/sys/class/net/${1:-udn0}/udrv/applied")" = "$(cat "/sys/class/net/${1:-udn0}/udrv/wanted")" ]; }
+# strangers TCPDUMP-OPTION...: how many of three frames of the peer for another address are seen
+strangers() {
+    local stranger=02:aa:bb:cc:dd:ee
+    tcpdump -n -e -l --immediate-mode -i udn0 "$@" ether proto 0x88b5 >/tmp/tcpdump \
+        2>/tmp/tcpdump.err &
+    wait_for 30 grep -q listening /tmp/tcpdump.err
+    check 'the filter is applied' wait_for 10 applied >&2
+    sleep 1.2 # a chip may take a moment after that
+    for _ in 1 2 3; do in_peer "$helpers/net_probe" frame "$peer_if" $stranger hello; done
+    # This one is for us: when it is seen, the others were, or will not be.
+    in_peer "$helpers/net_probe" frame "$peer_if" "$(cat /sys/class/net/udn0/address)" last
+    wait_for 10 grep -q "$(cat /sys/class/net/udn0/address)" /tmp/tcpdump || echo deaf
+    kill $!
+    wait $! 2>/dev/null
+    grep -c $stranger /tmp/tcpdump
+}
 # setup_vlan: VLAN 5 on both sides, 10.5.0.1 here and 10.5.0.2 at the peer
 setup_vlan() {
     modprobe 8021q

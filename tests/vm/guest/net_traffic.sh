@@ -125,20 +125,6 @@ check 'offloads on again' ethtool -K udn0 tx on sg on tso on gso on rx on gro on
 
 if [ -n "$full" ]; then
     phase 'promiscuous and multicast'
-    stranger=02:aa:bb:cc:dd:ee
-    strangers() { # TCPDUMP-OPTION...: how many of three frames for another are seen
-        tcpdump -n -e -l --immediate-mode -i udn0 "$@" ether proto 0x88b5 >/tmp/tcpdump \
-            2>/tmp/tcpdump.err &
-        wait_for 30 grep -q listening /tmp/tcpdump.err
-        sleep 1.5 # see wait_reachable
-        for _ in 1 2 3; do in_peer "$helpers/net_probe" frame "$peer_if" $stranger hello; done
-        # This one is for us: when it is seen, the others were, or will not be.
-        in_peer "$helpers/net_probe" frame "$peer_if" "$(cat /sys/class/net/udn0/address)" last
-        wait_for 10 grep -q "$(cat /sys/class/net/udn0/address)" /tmp/tcpdump || echo deaf
-        kill $!
-        wait $! 2>/dev/null
-        grep -c $stranger /tmp/tcpdump
-    }
     check_eq 'frames for another, promiscuous' "$(strangers)" 3
     check_eq 'frames for another, otherwise' "$(strangers -p)" 0
     group=239.1.2.3

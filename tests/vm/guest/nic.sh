@@ -103,21 +103,6 @@ if [ "$mode" = full ]; then
     check_eq 'wrong checksums' "$(wrong_sums)" 0
 
     phase 'who is heard'
-    stranger=02:aa:bb:cc:dd:ee
-    strangers() { # TCPDUMP-OPTION...: how many of three frames for another are seen
-        tcpdump -n -e -l --immediate-mode -i udn0 "$@" ether proto 0x88b5 >/tmp/tcpdump \
-            2>/tmp/tcpdump.err &
-        wait_for 30 grep -q listening /tmp/tcpdump.err
-        check 'the filter is applied' wait_for 10 applied >&2
-        sleep 1.2 # a chip may take a moment after that
-        for _ in 1 2 3; do in_peer "$helpers/net_probe" frame "$peer_if" $stranger hello; done
-        # This one is for us: when it is seen, the others were, or will not be.
-        in_peer "$helpers/net_probe" frame "$peer_if" "$(cat /sys/class/net/udn0/address)" last
-        wait_for 10 grep -q "$(cat /sys/class/net/udn0/address)" /tmp/tcpdump || echo deaf
-        kill $!
-        wait $! 2>/dev/null
-        grep -c $stranger /tmp/tcpdump
-    }
     check_eq 'frames for another, promiscuous' "$(strangers)" 3
     check_eq 'frames for another, otherwise' "$(strangers -p)" 0
     modprobe macvlan

@@ -11,7 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "libudrv/blk/blk_completions.hpp"
-#include "tests/unit/ring_memory.hpp"
+#include "libudrv/testing/ring_memory.hpp"
 
 namespace udrv::test {
 

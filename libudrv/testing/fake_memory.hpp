@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// What the models of chips share: memory as a device sees it, and bytes of packets.
+// What models of chips share: memory as a device sees it, and bytes of packets.
 #pragma once
 
 #include <cstddef>
@@ -27,7 +27,12 @@ class FakeMemory final : public DmaAllocator {
     static constexpr std::uint64_t low = 0x1234'0000;
     static constexpr std::uint64_t high = 0x12'3400'0000; ///< needs 64 bits of address
 
-    explicit FakeMemory(std::uint64_t first = low) : next_(first) {}
+    /// Addresses from `first` on, multiples of `alignment`.
+    explicit FakeMemory(std::uint64_t first = low, std::uint64_t alignment = 4096)
+        : alignment_(alignment), next_(first) {}
+
+    /// The next block begins there.
+    void continue_at(std::uint64_t dma_addr) { next_ = dma_addr; }
 
     [[nodiscard]] DmaBlock allocate(std::size_t len_bytes) override {
         const std::size_t whole = (len_bytes + 4095) / 4096 * 4096;
@@ -38,8 +43,8 @@ class FakeMemory final : public DmaAllocator {
     }
 
     [[nodiscard]] std::uint64_t map(std::byte* vaddr, std::size_t len_bytes) {
-        const std::uint64_t dma_addr = next_;
-        next_ += (len_bytes + 4095) / 4096 * 4096 + 0x10000;
+        const std::uint64_t dma_addr = (next_ + alignment_ - 1) / alignment_ * alignment_;
+        next_ = dma_addr + (len_bytes + 4095) / 4096 * 4096 + 0x10000;
         regions_[dma_addr] = {vaddr, len_bytes};
         return dma_addr;
     }
@@ -67,6 +72,7 @@ class FakeMemory final : public DmaAllocator {
     };
     std::vector<std::unique_ptr<std::byte, Free>> blocks_;
     std::map<std::uint64_t, std::span<std::byte>> regions_;
+    std::uint64_t alignment_;
     std::uint64_t next_;
 };
 
