@@ -43,7 +43,10 @@ static struct attribute *udrv_disk_attrs[] = {
 };
 ATTRIBUTE_GROUPS(udrv_disk);
 
-struct class udrv_disk_class = { .name = "udrv_disk", .dev_groups = udrv_disk_groups };
+struct class udrv_disk_class = {
+	.name = "udrv_disk",
+	.dev_groups = udrv_disk_groups,
+};
 
 /* ---- Life ------------------------------------------------------------------ */
 

@@ -183,7 +183,10 @@ static void udrv_blk_publish(struct udrv_port *port, struct udrv_irq *irq)
  */
 static void udrv_blk_set_dma_limits(struct device *dev, const struct udrv_blk_attach *arg)
 {
-	u32 size = UINT_MAX & PAGE_MASK, boundary = UINT_MAX, align = 0, n;
+	u32 size = UINT_MAX & PAGE_MASK;
+	u32 boundary = UINT_MAX;
+	u32 align = 0;
+	u32 n;
 
 	for (n = 0; n < arg->nr_disks; n++) {
 		size = min(size, arg->disks[n].max_segment_bytes);
@@ -271,10 +274,13 @@ static struct udrv_port *udrv_blk_attach(struct udrv_session *s, struct udrv_por
 }
 
 static struct udrv_port_type udrv_blk_type = {
-	.owner = THIS_MODULE, .arg_bytes = sizeof(struct udrv_blk_attach),
+	.owner = THIS_MODULE,
+	.arg_bytes = sizeof(struct udrv_blk_attach),
 	.arg_least = 6680,
-	.attach = udrv_blk_attach, .detach = udrv_blk_detach,
-	.publish = udrv_blk_publish, .remove = udrv_blk_remove,
+	.attach = udrv_blk_attach,
+	.detach = udrv_blk_detach,
+	.publish = udrv_blk_publish,
+	.remove = udrv_blk_remove,
 };
 
 static int __init udrv_blk_init(void)

@@ -71,7 +71,8 @@ static ssize_t untrusted_store(struct device *dev, struct device_attribute *attr
 	int ret = kstrtobool(buf, &untrusted);
 
 	mutex_lock(&udev->lock);
-	ret = ret ?: udev->session ? -EBUSY : 0;
+	if (!ret && udev->session)
+		ret = -EBUSY;
 	if (!ret)
 		udev->pdev->untrusted = untrusted;
 	mutex_unlock(&udev->lock);
@@ -85,7 +86,10 @@ static struct attribute *udrv_attrs[] = {
 	&dev_attr_mappings.attr,     &dev_attr_iommu.attr,	&dev_attr_untrusted.attr, NULL,
 };
 
-static const struct attribute_group udrv_group = { .name = "udrv", .attrs = udrv_attrs };
+static const struct attribute_group udrv_group = {
+	.name = "udrv",
+	.attrs = udrv_attrs,
+};
 
 static const struct attribute_group *udrv_groups[] = { &udrv_group, NULL };
 

@@ -131,29 +131,47 @@ unsigned long udrv_dma_pages(struct udrv_session *s, unsigned long handle, unsig
 	return nr_pages;
 }
 
+static enum dma_data_direction udrv_dma_dir(u32 flags)
+{
+	switch (flags) {
+	case UDRV_DMA_TO_DEVICE:
+		return DMA_TO_DEVICE;
+	case UDRV_DMA_FROM_DEVICE:
+		return DMA_FROM_DEVICE;
+	default:
+		return DMA_BIDIRECTIONAL;
+	}
+}
+
 /* Pinned and charged, not yet mapped. No lock held. */
 static struct udrv_region *udrv_region_pin(struct udrv_session *s,
 					   const struct udrv_dma_region *arg)
 {
-	unsigned int gup = FOLL_LONGTERM | (arg->flags & UDRV_DMA_FROM_DEVICE ? FOLL_WRITE : 0);
-	long nr = arg->len_bytes >> PAGE_SHIFT, pinned;
+	long nr = arg->len_bytes >> PAGE_SHIFT;
+	unsigned int gup = FOLL_LONGTERM;
 	struct udrv_region *r;
+	long pinned;
 	int ret;
 
-	if (arg->flags > 3 || !nr || nr > UDRV_MAX_REGION_PAGES || arg->reserved ||
+	if (arg->flags & ~(UDRV_DMA_TO_DEVICE | UDRV_DMA_FROM_DEVICE) || !nr || nr > UDRV_MAX_REGION_PAGES || arg->reserved ||
 	    !PAGE_ALIGNED(arg->vaddr | arg->len_bytes))
 		return ERR_PTR(-EINVAL);
 	r = kzalloc(sizeof(*r), GFP_KERNEL_ACCOUNT);
 	if (!r)
 		return ERR_PTR(-ENOMEM);
-	r->dir = arg->flags % 3;	/* the same numbers, but for both ways: 0 */
+	r->dir = udrv_dma_dir(arg->flags);
+	if (arg->flags & UDRV_DMA_FROM_DEVICE)
+		gup |= FOLL_WRITE;
 	r->pages = kvmalloc_array(nr, sizeof(*r->pages), GFP_KERNEL_ACCOUNT);
 	ret = r->pages ? udrv_charge(s, nr) : -ENOMEM;
 	if (ret)
 		goto err;
 	pinned = pin_user_pages_fast(arg->vaddr, nr, gup, r->pages);
 	r->nr_pages = max(pinned, 0L);
-	ret = pinned == nr ? 0 : pinned < 0 ? pinned : -EFAULT;
+	if (pinned < 0)
+		ret = pinned;
+	else if (pinned != nr)
+		ret = -EFAULT;
 	if (!ret)
 		ret = sg_alloc_table_from_pages_segment(&r->sgt, r->pages, nr, 0, arg->len_bytes,
 							UINT_MAX & PAGE_MASK, GFP_KERNEL_ACCOUNT);

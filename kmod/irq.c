@@ -291,8 +291,11 @@ static int udrv_irq_release(struct inode *inode, struct file *file)
 }
 
 static const struct file_operations udrv_irq_fops = {
-	.owner = THIS_MODULE, .release = udrv_irq_release,
-	.read_iter = udrv_irq_read_iter, .write = udrv_irq_write, .poll = udrv_irq_poll,
+	.owner = THIS_MODULE,
+	.release = udrv_irq_release,
+	.read_iter = udrv_irq_read_iter,
+	.write = udrv_irq_write,
+	.poll = udrv_irq_poll,
 };
 
 /*
@@ -392,7 +395,9 @@ int udrv_irq_setup(struct udrv_session *s, void *argp)
 	for (i = 0; i < UDRV_MAX_IRQS; i++)
 		arg->line[i] = s->irqs[i].line;
 	arg->nr_vectors = s->nr_irqs;
-	return n < 0 ? n : s->nr_irqs ? 0 : -ENOSPC;
+	if (n < 0)
+		return n;
+	return s->nr_irqs ? 0 : -ENOSPC;
 }
 
 /*

@@ -56,9 +56,12 @@ int udrv_attach(struct udrv_session *s, void *argp)
 		goto out;
 	mutex_lock(&s->lock);
 	/* A port of another kind stays until unbind. */
-	port = s->dead ? ERR_PTR(-ENODEV) :
-	       s->port || (udev->port && udev->port->type != type) ? ERR_PTR(-EBUSY) :
-	       type->attach(s, udev->port, arg);
+	if (s->dead)
+		port = ERR_PTR(-ENODEV);
+	else if (s->port || (udev->port && udev->port->type != type))
+		port = ERR_PTR(-EBUSY);
+	else
+		port = type->attach(s, udev->port, arg);
 	ret = PTR_ERR_OR_ZERO(port);
 	if (!ret) {
 		if (!udev->port)

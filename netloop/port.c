@@ -122,9 +122,13 @@ static struct udrv_net_queue *udrv_net_queue_alloc(struct udrv_session *s, void 
 						   const struct udrv_net_queue_layout *l)
 {
 	struct page_pool_params params = {
-		.flags = PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV, .pool_size = arg->rx_depth,
-		.nid = NUMA_NO_NODE, .dev = &s->udev->pdev->dev, .dma_dir = DMA_FROM_DEVICE,
-		.offset = UDRV_NET_RX_OFFSET, .max_len = UDRV_NET_MAX_BUF,
+		.flags = PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV,
+		.pool_size = arg->rx_depth,
+		.nid = NUMA_NO_NODE,
+		.dev = &s->udev->pdev->dev,
+		.dma_dir = DMA_FROM_DEVICE,
+		.offset = UDRV_NET_RX_OFFSET,
+		.max_len = UDRV_NET_MAX_BUF,
 	};
 	struct udrv_net_queue *q;
 
@@ -390,10 +394,13 @@ static struct udrv_port *udrv_net_attach(struct udrv_session *s, struct udrv_por
 }
 
 static struct udrv_port_type udrv_net_type = {
-	.owner = THIS_MODULE, .arg_bytes = sizeof(struct udrv_net_attach),
+	.owner = THIS_MODULE,
+	.arg_bytes = sizeof(struct udrv_net_attach),
 	.arg_least = 2704,
-	.attach = udrv_net_attach, .detach = udrv_net_detach,
-	.publish = udrv_net_publish, .remove = udrv_net_remove,
+	.attach = udrv_net_attach,
+	.detach = udrv_net_detach,
+	.publish = udrv_net_publish,
+	.remove = udrv_net_remove,
 };
 
 static int __init udrv_net_init(void)

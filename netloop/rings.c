@@ -342,7 +342,8 @@ void udrv_net_refill(struct udrv_net_queue *q)
 		*udrv_ring_entry(&q->fill, struct udrv_net_fill, q->fill.index) =
 			(struct udrv_net_fill){
 				.dma_addr = page_pool_get_dma_addr(page) + UDRV_NET_RX_OFFSET,
-				.len_bytes = q->rx_buf_bytes, .id = q->fill.index,
+				.len_bytes = q->rx_buf_bytes,
+				.id = q->fill.index,
 			};
 		q->fill.index++;
 	}
@@ -398,7 +399,10 @@ static bool udrv_net_add_buf(struct udrv_net_queue *q, struct page *page, u32 le
 		if (!q->skb)
 			goto recycle;
 		skb_mark_for_recycle(q->skb);
-		head = head ?: len <= copy ? len : eth_get_headlen(q->net->dev, data, copy);
+		if (!head && len <= copy)
+			head = len;
+		else if (!head)
+			head = eth_get_headlen(q->net->dev, data, copy);
 	}
 	head = min_t(u32, head, skb_tailroom(q->skb));	/* none in a packet with fragments */
 	if (head)
@@ -473,7 +477,8 @@ static void udrv_net_deliver(struct udrv_net_queue *q, const struct udrv_net_rx 
 /* Returns the number of packets, `budget` if there may be more. */
 static int udrv_net_receive(struct udrv_net_queue *q, int budget)
 {
-	int n = udrv_ring_waiting(&q->rx), packets = 0;
+	int n = udrv_ring_waiting(&q->rx);
+	int packets = 0;
 
 	if (n < 0)
 		udrv_violation(q->session, "receive index");
