@@ -37,3 +37,19 @@ function(udrv_add_driver chip main)
   install(FILES ${ids} DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/udrv COMPONENT drivers)
   set_property(GLOBAL APPEND PROPERTY UDRV_DRIVERS ${chip})
 endfunction()
+
+# udrv_add_driver_tests(<chip> <source>...): GoogleTest's main, the sources and those of the chip,
+# under AddressSanitizer and UBSan, for ctest. <libudrv/testing/...> has what models need. For a
+# project of its own: in udrv's tree, tests are in tests/unit.
+function(udrv_add_driver_tests chip)
+  find_package(GTest REQUIRED)
+  include(GoogleTest)
+  get_target_property(sources ${chip}_chip SOURCES)
+  add_executable(${chip}_tests ${ARGN} ${sources})
+  target_include_directories(${chip}_tests PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+  target_link_libraries(${chip}_tests PRIVATE udrv::udrv GTest::gtest_main)
+  set(sanitizers -fsanitize=address,undefined -fno-sanitize-recover=undefined)
+  target_compile_options(${chip}_tests PRIVATE ${sanitizers})
+  target_link_options(${chip}_tests PRIVATE ${sanitizers})
+  gtest_discover_tests(${chip}_tests)
+endfunction()
