@@ -15,6 +15,7 @@
 #pragma once
 
 #include <cerrno>
+#include <concepts>
 #include <cstdint>
 #include <optional>
 #include <string>
