@@ -9,6 +9,7 @@
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include <fmt/format.h>
@@ -46,21 +47,22 @@ constexpr unsigned address_bits = 28;
 
 volatile std::sig_atomic_t stop = 0;
 
+/// There is no reset: what a predecessor began is waited for.
+void quiet(udrv::RegisterIo& regs) {
+    using namespace std::chrono_literals;
+    constexpr udrv::WaitTime second{1s, 1ms};
+    if ((reg::identification.read(regs) & 0xffff) != 0x00ed) {
+        udrv::throw_error(ENODEV, "edu_cpp: look at the device", "it is no edu");
+    }
+    udrv::wait_until(regs, reg::dma_command, "edu_cpp", "dma_command", dma_start, 0, second);
+    udrv::wait_until(regs, reg::status, "edu_cpp", "status", status_computing, 0, second);
+    reg::irq_ack.write(regs, reg::irq_status.read(regs));
+}
+
 class Edu {
   public:
-    /// Bus mastering is off: a transfer that a predecessor began reaches no memory. There is no
-    /// reset; what it began is waited for.
     Edu(udrv::RegisterIo& registers, udrv::DmaBlock block)
-        : regs_(registers), memory_(block.vaddr, block.len_bytes), dma_addr_(block.dma_addr) {
-        using namespace std::chrono_literals;
-        constexpr udrv::WaitTime second{1s, 1ms};
-        if ((reg::identification.read(regs_) & 0xffff) != 0x00ed) {
-            udrv::throw_error(ENODEV, "edu_cpp: look at the device", "it is no edu");
-        }
-        udrv::wait_until(regs_, reg::dma_command, "edu_cpp", "dma_command", dma_start, 0, second);
-        udrv::wait_until(regs_, reg::status, "edu_cpp", "status", status_computing, 0, second);
-        reg::irq_ack.write(regs_, reg::irq_status.read(regs_));
-    }
+        : regs_(registers), memory_(block.vaddr, block.len_bytes), dma_addr_(block.dma_addr) {}
 
     void check_factorial(const udrv::IrqFile& irq, std::uint32_t n) {
         std::uint32_t wanted = 1;
@@ -134,15 +136,30 @@ void handle(int number, void (*handler)(int)) {
     ::sigaction(number, &action, nullptr);
 }
 
+/// What udrv::bring_up() asks for, in the order in which it asks.
+class Board {
+  public:
+    explicit Board(udrv::Device& device) : device_(device), registers_(device.map_bar(0)) {}
+
+    void quiet() { edu::quiet(registers_); }
+    [[nodiscard]] static udrv::ChipNeeds needs() {
+        return {.dma_bits = address_bits, .interrupts = {UDRV_IRQ_MSI, UDRV_IRQ_INTX}};
+    }
+    Edu& make(const udrv::ChipInterrupts& /*interrupts*/) {
+        return chip_.emplace(registers_, device_.allocate(4096));
+    }
+
+  private:
+    udrv::Device& device_;
+    udrv::BarMapping registers_;
+    std::optional<Edu> chip_;
+};
+
 int run(udrv::DriverContext& context) {
     udrv::Device& device = context.device;
-    auto registers = device.map_bar(0);
-    device.dma_bits(address_bits); // before any memory is taken
-    const udrv::DmaBlock block = device.allocate(4096);
-    Edu chip(registers, block); // quiet from here on
-    device.irq_setup(device.info().nr_msi != 0 ? UDRV_IRQ_MSI : UDRV_IRQ_INTX, 1);
+    Board board(device);
+    Edu& chip = udrv::bring_up(device, board);
     const udrv::IrqFile irq = device.open_irq(0);
-    device.bus_master(true); // from here on it can reach what it was given
     handle(SIGTERM, [](int) { stop = 1; });
     handle(SIGINT, [](int) { stop = 1; });
     if (context.options.sandbox) {

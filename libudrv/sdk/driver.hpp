@@ -9,6 +9,7 @@
 #include <libudrv/device/pci_ids.hpp>
 #include <libudrv/device/port_io.hpp>
 #include <libudrv/error.hpp>
+#include <libudrv/process/bring_up.hpp>
 #include <libudrv/process/driver.hpp>
 #include <libudrv/process/output.hpp>
 #include <libudrv/process/sandbox.hpp>
