@@ -67,6 +67,8 @@ rules=$prefix/lib/udev/rules.d/60-udrv.rules
 grep -q 'RUN+="/[^@]*/udrv bind --saved \$kernel"' "$rules" || fail "the rule: $(grep -- --saved "$rules")"
 
 # Each command and option that --help knows is in the manual page and the completions.
+# A file, not a pipe: grep would close that early, and pipefail call it a failure.
+sed 's/\\-/-/g' packaging/man/udrv.8 >"$tmp/man"
 options=0
 for command in bind unbind run upgrade status top list doctor; do
     for file in man/udrv.8 completion/{udrv.bash,_udrv,udrv.fish}; do
@@ -76,7 +78,7 @@ for command in bind unbind run upgrade status top list doctor; do
         # Only for completion, in which it is used itself.
         [ "$option" != --names ] || continue
         options=$((options + 1))
-        sed 's/\\-/-/g' packaging/man/udrv.8 | grep -q -- "$option" || fail "packaging/man/udrv.8 lacks $option"
+        grep -q -- "$option" "$tmp/man" || fail "packaging/man/udrv.8 lacks $option"
         for file in udrv.bash _udrv udrv.fish; do
             grep -qE -- "($option|-l ${option#--})([^a-z-]|$)" "packaging/completion/$file" ||
                 fail "packaging/completion/$file lacks $option of $command"
@@ -100,6 +102,35 @@ completes '--restart --restart-limit' udrv run --res
 completes 'uring' udrv run --wait u
 completes '--json' udrv doctor --j
 completes '--interval' udrv top --i
+
+# The same of the other two shells.
+completes_in_fish() { # WANTED LINE
+    local got
+    got=$(HOME=$tmp PATH=$prefix/bin:$PATH fish --no-config -c "source '$prefix/share/fish/vendor_completions.d/udrv.fish'; complete -C '$2'" |
+        cut -f 1 | xargs)
+    [ "$got" = "$1" ] || fail "completion of '$2' by fish: '$got', not '$1'"
+}
+completes_in_fish 'unbind upgrade' 'udrv u'
+completes_in_fish '--restart --restart-limit' 'udrv run --res'
+completes_in_fish 'uring' 'udrv run --wait u'
+completes_in_fish '--save --saved' 'udrv bind --sa'
+# zsh completes in a terminal only; its own module makes one.
+cat >"$tmp/complete.zsh" <<'END'
+zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell "fpath=($2 \$fpath); autoload -U compinit; compinit -u -d $3; compdef _udrv udrv; print rea''dy"
+zpty -r shell line '*ready*'
+zpty -w -n shell "$1"$'\t'
+zpty -r shell line "*$4*"
+zpty -d shell
+END
+completes_in_zsh() { # WANTED LINE
+    timeout 120 zsh -f "$tmp/complete.zsh" "$2" "$prefix/share/zsh/site-functions" "$tmp/zcompdump" "$1" >"$tmp/log" 2>&1 ||
+        fail "completion of '$2' by zsh: not '$1'"
+}
+completes_in_zsh 'udrv upgrade' 'udrv up'
+completes_in_zsh '--openmetrics' 'udrv status --o'
+completes_in_zsh '--deadline' 'udrv run --dea'
 
 # --- Drivers outside of the tree ----------------------------------------------
 
