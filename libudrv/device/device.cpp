@@ -3,7 +3,6 @@
 
 #include <array>
 #include <cerrno>
-#include <fstream>
 #include <chrono>
 #include <fstream>
 #include <string_view>

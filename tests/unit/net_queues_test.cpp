@@ -135,20 +135,20 @@ TEST(NetThreads, QueuesAreSpreadOverVectorsAndProcessors) {
         }
         return cpus;
     };
-    const NetThreads four(4, 4, 7, 8);
+    const NetThreads four(4, 4, 8);
     EXPECT_EQ(four.nr_threads, 4U);
-    EXPECT_EQ(four.queue_vectors, (std::vector<std::uint32_t>{7, 8, 9, 10}));
+    EXPECT_EQ(four.queue_vectors, (std::vector<std::uint32_t>{0, 1, 2, 3}));
     EXPECT_EQ(list(four.processors(all, 3)), (std::vector<unsigned>{5}));
     // More queues than threads: the processors of queues 0 and 2 run thread 0.
-    const NetThreads two(4, 2, 0, 8);
+    const NetThreads two(4, 2, 8);
     EXPECT_EQ(two.queue_vectors, (std::vector<std::uint32_t>{0, 1, 0, 1}));
     EXPECT_EQ(list(two.processors(all, 0)), (std::vector<unsigned>{1, 3}));
     EXPECT_EQ(list(two.processors(all, 1)), (std::vector<unsigned>{2, 5}));
     // More processors than queues: as the kernel shares them out.
-    const NetThreads few(2, 8, 0, 2);
+    const NetThreads few(2, 8, 2);
     EXPECT_EQ(list(few.processors(all, 0)), (std::vector<unsigned>{1, 3}));
-    EXPECT_EQ(NetThreads(4, 4, 0, 1).queue_vectors, (std::vector<std::uint32_t>{0, 0, 0, 0}));
-    EXPECT_EQ(NetThreads(1, 4, 3, 4).nr_threads, 1U);
+    EXPECT_EQ(NetThreads(4, 4, 1).queue_vectors, (std::vector<std::uint32_t>{0, 0, 0, 0}));
+    EXPECT_EQ(NetThreads(1, 4, 4).nr_threads, 1U);
 }
 
 TEST(NetQueues, OneThreadServesAll) {
