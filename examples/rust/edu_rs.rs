@@ -8,6 +8,7 @@
 use std::env;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::mem::size_of;
 use std::os::raw::{c_int, c_long, c_ulong, c_void};
 use std::os::unix::io::{AsRawFd, FromRawFd, RawFd};
 use std::process;
@@ -48,19 +49,53 @@ struct PollFile {
 #[repr(C, align(8))]
 struct SignalSet([u8; 128]);
 
-/// As _IO of linux/ioctl.h makes it: a structure says its size itself.
+/// As _IO of linux/ioctl.h makes it: a structure says its size in its first four bytes.
 const fn ioctl_number(number: c_ulong) -> c_ulong {
     (b'u' as c_ulong) << 8 | number
 }
 const ABI_VERSION: u32 = 4;
-const INFO_BYTES: usize = 184;
-const IRQ_SETUP_BYTES: usize = 144;
 const INFO: c_ulong = ioctl_number(0x10);
 const IRQ_SETUP: c_ulong = ioctl_number(0x12);
 const IRQ_OPEN: c_ulong = ioctl_number(0x13);
 const BUS_MASTER: c_ulong = ioctl_number(0x15);
 const IRQ_INTX: u32 = 0;
 const IRQ_MSI: u32 = 1;
+
+/// struct udrv_bar_info
+#[repr(C)]
+#[derive(Default)]
+struct BarInfo {
+    start: u64,
+    len_bytes: u64,
+    flags: u32,
+    page_offset: u32,
+}
+
+/// struct udrv_info
+#[repr(C)]
+#[derive(Default)]
+struct Info {
+    size: u32,
+    abi_version: u32,
+    features: u64,
+    flags: u32,
+    ids: [u16; 4],
+    class_code: u32,
+    nr_msi: u32,
+    nr_msix: u32,
+    bars: [BarInfo; 6],
+}
+
+/// struct udrv_irq_setup
+#[repr(C)]
+#[derive(Default)]
+struct IrqSetup {
+    size: u32,
+    mode: u32,
+    nr_vectors: u32,
+    reserved: u32,
+    line: [u32; 32],
+}
 
 // Registers, in BAR 0 (QEMU, docs/specs/edu).
 const IDENTIFICATION: usize = 0x00;
@@ -190,28 +225,28 @@ impl Edu {
             .open(&path)
             .map_err(|error| failed(&format!("open {}", path), format!("{}; `udrv bind` it first", error)))?;
         let file = device.as_raw_fd();
-        let mut info = [0u64; INFO_BYTES / 8];
-        info[0] = INFO_BYTES as u64 | (ABI_VERSION as u64) << 32; // size, abi_version
-        let asked = done(unsafe { ioctl(file, INFO, info.as_mut_ptr()) }, "ask for the device");
-        let version = (info[0] >> 32) as u32;
-        if version != ABI_VERSION {
-            let problem = format!("its ABI is {}, ours is {}", version, ABI_VERSION);
+        let mut info = Info { size: size_of::<Info>() as u32, abi_version: ABI_VERSION, ..Default::default() };
+        let answer = done(unsafe { ioctl(file, INFO, &mut info) }, "ask for the device");
+        if info.abi_version != ABI_VERSION {
+            let problem = format!("its ABI is {}, ours is {}", info.abi_version, ABI_VERSION);
             return Err(failed("ask for the device", problem));
         }
-        asked?;
-        let nr_msi = info[4] as u32;
-        let bar0_bytes = info[6] as usize; // bars[0].len_bytes
+        answer?;
+        let nr_msi = info.nr_msi;
+        let bar0_bytes = info.bars[0].len_bytes as usize;
         let registers = map(file, bar0_bytes, "map BAR 0")?;
         let mut edu = Edu { irq: device.try_clone()?, _device: device, registers };
         if edu.read(IDENTIFICATION) & 0xffff != 0x00ed {
             return Err(failed("look at the device", "it is no edu"));
         }
         edu.wait_until_quiet()?;
-        let mut setup = [0u32; IRQ_SETUP_BYTES / 4];
-        setup[0] = IRQ_SETUP_BYTES as u32; // size
-        setup[1] = if nr_msi != 0 { IRQ_MSI } else { IRQ_INTX };
-        setup[2] = 1; // nr_vectors
-        done(unsafe { ioctl(file, IRQ_SETUP, setup.as_mut_ptr()) }, "choose the interrupt")?;
+        let mut setup = IrqSetup {
+            size: size_of::<IrqSetup>() as u32,
+            mode: if nr_msi != 0 { IRQ_MSI } else { IRQ_INTX },
+            nr_vectors: 1,
+            ..Default::default()
+        };
+        done(unsafe { ioctl(file, IRQ_SETUP, &mut setup) }, "choose the interrupt")?;
         let irq = done(unsafe { ioctl(file, IRQ_OPEN, 0 as c_ulong) }, "open the interrupt")?;
         edu.irq = unsafe { File::from_raw_fd(irq) };
         // MSI is a write to memory: it needs bus mastering.
