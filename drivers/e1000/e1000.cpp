@@ -23,7 +23,7 @@ namespace {
 using namespace std::chrono_literals;
 
 // No wait below takes longer than about 10 ms on a healthy chip.
-constexpr auto hardware_timeout = 100ms;
+constexpr auto hardware_timeout = 1s;     // far more than any takes: a busy host delays the looks
 constexpr auto phy_reset_timeout = 500ms; // IEEE 802.3 22.2.4.1.1
 
 // Unmasked from the start; TXDW only once arm() finds a use for it.
@@ -361,8 +361,12 @@ void E1000::set_up_phy() {
         if (commit) {
             phy_write(phy::pctrl, phy_read(phy::pctrl) | pctrl::reset);
             const auto deadline = std::chrono::steady_clock::now() + phy_reset_timeout;
-            while ((phy_read(phy::pctrl) & pctrl::reset) != 0) {
-                if (std::chrono::steady_clock::now() >= deadline) {
+            for (;;) {
+                const bool late = std::chrono::steady_clock::now() >= deadline;
+                if ((phy_read(phy::pctrl) & pctrl::reset) == 0) {
+                    break;
+                }
+                if (late) {
                     throw_error(ETIMEDOUT, "e1000: reset the PHY",
                                 fmt::format("PCTRL.RESET is still set after {} ms",
                                             phy_reset_timeout.count()),
