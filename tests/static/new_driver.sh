@@ -20,7 +20,7 @@ compiler=("-DCMAKE_CXX_COMPILER=$(setting CMAKE_CXX_COMPILER)"
 
 # --- Outside: names of one word and of two ------------------------------------
 
-for component in devel command; do
+for component in runtime devel command; do
     try "install $component" cmake --install "$build" --prefix "$tmp/usr" --component $component
 done
 for kind in net:acme blk:fast_disk2; do
@@ -52,7 +52,7 @@ try 'in the tree: configure' cmake -S "$tmp/tree" -B "$tmp/tree/build" -DUDRV_MO
     -DUDRV_BENCH=OFF -DUDRV_WERROR=ON -DCMAKE_OPTIMIZE_DEPENDENCIES=ON "${compiler[@]}"
 for name in acme fast_disk2; do
     try "$name: build in the tree" cmake --build "$tmp/tree/build" --target "${name}_chip"
-    cmake --build "$tmp/tree/build" --target help | grep -q " udrv-$name\$" || fail "$name: no program of it in the tree"
+    cmake --build "$tmp/tree/build" --target help | grep " udrv-$name\$" >/dev/null || fail "$name: no program of it in the tree"
     for file in "drivers/$name/driver.cpp" "tests/unit/${name}_test.cpp"; do
         try "$file" "$(setting CMAKE_CXX_COMPILER)" -std=c++20 -fsyntax-only -I"$tmp/tree" -I"$tmp/tree/include" \
             -I"$tmp/tree/build/drivers/$name/udrv-$name-ids" "$tmp/tree/$file"
