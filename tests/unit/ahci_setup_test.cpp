@@ -144,7 +144,7 @@ TEST_F(AhciSetup, OneSickPortDoesNotHoldUpTheOthers) {
     rig.chip.plug(2, 100);
     rig.chip.disks[1].spin_up = 200;
     rig.chip.disks[2].spin_up = 200;
-    rig.config.spin_up_timeout = 300ms;
+    rig.config.spin_up_timeout = 2s;
     auto& driver = rig.start();
     ASSERT_EQ(driver.disks().size(), 2u);
     // All were asked before the sick one was given up.
