@@ -125,10 +125,12 @@ kill_phase() {
     in_peer ping -n -D -i 0.02 10.0.0.1 >/tmp/pings 2>/dev/null & pings=$!
     latencies ahci /dev/udb0 & reads_ahci=$!
     latencies ide /dev/udb1 & reads_ide=$!
+    sleep 3 # they have begun to read: an outage before that is not seen
     for dev in $bdf $ahci $ide; do kill_often $dev & killers+=($!); done
     wait "${killers[@]}"
     for dev in $bdf $ahci $ide; do check "${name[$dev]} runs again" wait_for 20 running $dev; done
     wait_for 20 reachable
+    sleep 1 # the reads that the last kill delayed are in the log
     kill $pings
     pkill -x ping # it has a mount namespace of its own, and in it the disk's filesystem
     kill -INT $reads_ahci $reads_ide 2>/dev/null
