@@ -175,7 +175,7 @@ static void udrv_net_stop_if_full(struct udrv_net_queue *q)
 static void udrv_net_watch(struct udrv_net *n)
 {
 	if (!test_bit(0, &n->watched) && !test_and_set_bit(0, &n->watched))
-		queue_delayed_work(system_wq, &n->progress_work, HZ);
+		queue_delayed_work(udrv_wq, &n->progress_work, HZ);
 }
 
 netdev_tx_t udrv_net_xmit(struct sk_buff *skb, struct net_device *dev)
@@ -254,7 +254,7 @@ void udrv_net_progress(struct work_struct *work)
 			udrv_net_look(q);
 	}
 	if (udrv_net_any_out(n)) {
-		queue_delayed_work(system_wq, &n->progress_work, HZ);
+		queue_delayed_work(udrv_wq, &n->progress_work, HZ);
 		return;
 	}
 	clear_bit(0, &n->watched);
