@@ -37,10 +37,7 @@ nlohmann::ordered_json device_status(const System& system, const PciAddress& add
     for (const auto& disk : disks) {
         names.push_back(disk["name"]);
     }
-    std::string driver = read_line(attributes / "driver");
-    if (driver.starts_with(process_prefix)) {
-        driver.erase(0, std::string_view(process_prefix).size());
-    }
+    const std::string driver = driver_of(read_line(attributes / "driver"));
     const std::int64_t pid = read_number(attributes / "owner");
     const auto id = pci_id(system, address).value_or(PciId{});
 
@@ -190,6 +187,14 @@ std::string status_table(const System& system) {
         }
     }
     return table;
+}
+
+std::string driver_of(std::string program) {
+    constexpr std::string_view prefix = "udrv-";
+    if (program.starts_with(prefix)) {
+        program.erase(0, prefix.size());
+    }
+    return program;
 }
 
 } // namespace udrv::cli

@@ -22,7 +22,8 @@ namespace udrv::cli {
 /// The same for Prometheus and the like, as the OpenMetrics text format.
 [[nodiscard]] std::string status_openmetrics(const System& system);
 
-/// A driver process calls itself udrv-<driver>, so that status can tell.
-inline constexpr const char* process_prefix = "udrv-";
+/// A driver's program, and its process, is called udrv-<driver>: the driver. Another name stays
+/// as it is.
+[[nodiscard]] std::string driver_of(std::string program);
 
 } // namespace udrv::cli

@@ -9,7 +9,6 @@
 #include <cstring>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -243,13 +242,7 @@ class Supervisor {
     }
 
     /// As `udrv status` calls it.
-    [[nodiscard]] std::string driver_name() const {
-        std::string name = path_.filename().string();
-        if (name.starts_with(process_prefix)) {
-            name.erase(0, std::string_view(process_prefix).size());
-        }
-        return name;
-    }
+    [[nodiscard]] std::string driver_name() const { return driver_of(path_.filename().string()); }
 
     /// A process that gets ready. Without one there is nothing to wait for: it is told of as
     /// one that ended.

@@ -5,7 +5,6 @@
 #include <cstdio>
 #include <fstream>
 #include <sstream>
-#include <string_view>
 #include <thread>
 
 #include <fmt/format.h>
@@ -64,10 +63,7 @@ void add_disk(const fs::path& disk, Activity& activity) {
 Activity activity_of(const System& system, const fs::path& device) {
     const fs::path attributes = device / "udrv";
     Activity activity;
-    activity.driver = read_line(attributes / "driver");
-    if (activity.driver.starts_with(process_prefix)) {
-        activity.driver.erase(0, std::string_view(process_prefix).size());
-    }
+    activity.driver = driver_of(read_line(attributes / "driver"));
     activity.pid = read_number(attributes / "owner");
     activity.state = read_line(attributes / "state");
     activity.interrupts = read_number(attributes / "interrupts");
