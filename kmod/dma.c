@@ -153,7 +153,8 @@ static struct udrv_region *udrv_region_pin(struct udrv_session *s,
 	long pinned;
 	int ret;
 
-	if (arg->flags & ~(UDRV_DMA_TO_DEVICE | UDRV_DMA_FROM_DEVICE) || !nr || nr > UDRV_MAX_REGION_PAGES || arg->reserved ||
+	if (arg->flags & ~(UDRV_DMA_TO_DEVICE | UDRV_DMA_FROM_DEVICE) || !nr ||
+	    nr > UDRV_MAX_REGION_PAGES || arg->reserved ||
 	    !PAGE_ALIGNED(arg->vaddr | arg->len_bytes))
 		return ERR_PTR(-EINVAL);
 	r = kzalloc(sizeof(*r), GFP_KERNEL_ACCOUNT);
