@@ -41,15 +41,3 @@ for plot in ("udp-echo-1cpu", "read-ahci-1cpu", "read-ide-1cpu"):
 print(f"{len(results)} figures in {document['seconds']:.0f} s, {len(problems)} problems", *problems, sep="\n")
 sys.exit(bool(problems))
 PYTHON
-
-# The instruction lens: its figures repeat, but a smoke run is too short for that.
-if ! bench/run lens --smoke --configs stock udrv --as-built --out "$out/lens" >"$out/output" 2>&1; then
-    tail -n 20 "$out/output" "$out/lens/log.txt"
-    exit 1
-fi
-grep -q '^| 1 | ahci: 4 KiB: instructions' "$out/lens/summary.md" && grep -q '^| echo, 8 under way | user-level ' "$out/lens/summary.md" ||
-    { cat "$out/lens/summary.md"; exit 1; }
-
-. tests/vm/lib.sh
-guest 'on a machine with a peer' 900 --smp 2 --nic e1000 --nic e1000 -- bench_peer.sh
-finish

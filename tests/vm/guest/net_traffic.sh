@@ -296,7 +296,7 @@ if [ -n "$full" ]; then
 fi
 
 phase 'changes under traffic'
-cycles=$([ -n "$full" ] && ! debug_kernel && echo 100 || echo 20)
+cycles=$([ -n "$full" ] && ! debug_kernel && echo 40 || echo 10)
 in_peer ping -q -i 0.002 -w 600 10.0.0.1 >/dev/null 2>&1 &
 pings=$!
 (while :; do timeout 20 iperf3 -c 10.0.0.2 -t 10 >/dev/null 2>&1; sleep 0.5; done) &
