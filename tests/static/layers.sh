@@ -1,12 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# usage: tests/static/layers.sh [--print]
+# usage: tests/static/layers.sh [--print [CHECKOUT]]
 #
 # No arrow runs up (include/udrv, then libudrv, then drivers and the command beside each
 # other), no folders include each other in a circle, and docs/structure.md has the arrows that
-# there are (--print shows them). The command knows no chip: its program has no code of one.
+# there are (--print shows them, also of another checkout). The command knows no chip: its program has no code of one.
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+if [ "${1:-}" = --print ] && [ $# = 2 ]; then cd "$2"; else cd "$(dirname "$0")/../.."; fi || exit 1
 build=${UDRV_BUILD:-build}
 failed=0
 fail() { echo "FAIL: $*"; failed=1; }
@@ -17,7 +17,7 @@ arrows() {
 }
 by_path() {
     grep -rnoE --include='*.[ch]' --include='*.[ch]pp' '^#include [<"][^>"]*/[^>"]*[>"]' \
-        include/udrv kmod netloop blkloop libudrv drivers cli |
+        include/udrv kmod netloop blkloop libudrv drivers cli 2>/dev/null |
         sed -E -e 's,^([^:]*)/[^/:]*:[0-9]*:#include [<"](.*)/[^/]*[>"]$,\1 \2,' |
         awk '$2 == "udrv" { $2 = "include/udrv" }
              $2 ~ /^(include\/udrv|kmod|netloop|blkloop|libudrv|drivers|cli)(\/|$)/ && $1 != $2' |
