@@ -93,12 +93,13 @@ others() {
     content "$disk: LUKS" "$disk" /dev/mapper/luks discard
     check 'close' cryptsetup close luks
 }
-thin_pool() { # DISK: 4 MiB of metadata, 512 MiB of data in blocks of 64 KiB
+thin_pool() { # DISK: 4 MiB of metadata; data in blocks of 64 KiB, as the disk has room for
+    local sectors=$((1048576 + 16384 * rounds))
     dmsetup create meta --table "0 8192 linear $1 0" &&
-        dmsetup create data --table "0 1048576 linear $1 8192" &&
-        dmsetup create pool --table "0 1048576 thin-pool /dev/mapper/meta /dev/mapper/data 128 0" &&
+        dmsetup create data --table "0 $sectors linear $1 8192" &&
+        dmsetup create pool --table "0 $sectors thin-pool /dev/mapper/meta /dev/mapper/data 128 0" &&
         dmsetup message pool 0 'create_thin 0' &&
-        dmsetup create thin --table '0 1048576 thin /dev/mapper/pool 0'
+        dmsetup create thin --table "0 $sectors thin /dev/mapper/pool 0"
 }
 
 . tests/vm/guest/limits.sh
