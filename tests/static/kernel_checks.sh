@@ -32,6 +32,11 @@ FNR == 1 { statement = "" }
 }' kmod/*.[ch] netloop/*.[ch] blkloop/*.[ch])
 [ -z "$style" ] || { echo "FAIL: $style"; exit 1; }
 
+# A block of memory is zeroed before it has a handle, which another thread may guess.
+awk '/^int udrv_dma_coherent/,/^}/ { if (/memset\(page_address/) z = NR; if (/udrv_region_enter/) e = NR }
+    END { exit !(z && e && z < e) }' kmod/dma.c ||
+    { echo 'FAIL: kmod/dma.c: coherent memory is zeroed after it has a handle'; exit 1; }
+
 # The headers that the build uses.
 release=$(cat "$build/modules/kernel-release")
 for headers in "/lib/modules/$release/build" "/usr/src/linux-headers-$release"; do

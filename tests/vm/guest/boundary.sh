@@ -21,6 +21,14 @@ probe core 20
 check_eq 'kernel messages' "$(other_messages 'no IOMMU')" ''
 "$udrv" unbind $bdf
 
+phase 'a controller with I/O ports'
+bdf=0000:00:01.1
+require 'bind' bind_device $bdf
+mark_kernel_log
+probe ide 10
+check_eq 'kernel messages' "$(other_messages 'no IOMMU')" ''
+"$udrv" unbind $bdf
+
 phase 'a network driver'
 bdf=0000:00:10.0
 require 'bind' bind_device $bdf

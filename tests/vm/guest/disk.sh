@@ -5,6 +5,8 @@
 # folder of the host's with the image of the second one, which the host looks at
 # afterwards; see disk_test.sh.
 . tests/vm/guest/disk_lib.sh
+. tests/vm/guest/limits.sh
+. tests/vm/guest/udev_disks.sh
 driver=$1
 bdf=$2
 kernel_driver=$3
@@ -45,6 +47,7 @@ modprobe sd_mod
 modprobe $kernel_driver
 echo $bdf >/sys/bus/pci/drivers_probe
 check "$kernel_driver: a disk" wait_for 20 kernel_disk $bdf 2
+[ "$driver" != nvme ] || queue_attributes "$(basename "$(kernel_disk $bdf 1)")" >/tmp/stock-$bdf
 speed_header
 speed $kernel_driver "$(kernel_disk $bdf 2)"
 speed $kernel_driver "$(kernel_disk $bdf 2)"
@@ -77,6 +80,10 @@ check_eq 'status names all' "$("$udrv" status --json | tr -d ' \n' | grep -o '"n
     "\"names\":[$names]"
 check_eq 'no driver of the kernel has it' "$(basename "$(readlink /sys/bus/pci/devices/$bdf/driver)")" udrv
 
+if [ "$driver" = nvme ]; then # vm.discard does it for the others
+    our_limits udb0 NVMe nvme $bdf
+    nvme_links $bdf udb0 udb1
+fi
 if [ "$driver" != nvme ]; then # ATA
     check 'identity, health and power' "$helpers/disk_probe" ata $second
     "$helpers/disk_probe" ata $second >/tmp/ata

@@ -84,6 +84,12 @@ check_eq 'one did not stop, says the log' \
     "$(new_kernel_messages | grep -c 'the chip did not stop when it was told to')" 1
 check_eq 'nothing left' "$(idle)" 'idle 0 0 0 0 0'
 
+phase 'the memory of a driver goes'
+"$helpers/core_probe" $bdf exec >/tmp/probe 2>&1
+probed 'execve does not wait for the end of the session' /tmp/probe $? 1
+is_idle() { same "$(idle)" 'idle 0 0 0 0 0'; }
+check 'it ends' wait_for 30 is_idle
+
 phase 'I/O ports end with the session'
 "$helpers/core_probe" $bdf ports >/tmp/probe 2>&1
 probed 'ports' /tmp/probe $? 8

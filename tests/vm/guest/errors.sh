@@ -131,8 +131,14 @@ check 'a good name' start_driver $bdf --name wire0
 check_eq 'which udev leaves to it: a person gave it' "$(cat /sys/class/net/wire0/name_assign_type)" 3
 check 'is there' test -e /sys/class/net/wire0
 check_eq 'status knows it' "$("$udrv" status --json | tr -d ' \n' | grep -o '"names":\["[a-z0-9]*"\]')" '"names":["wire0"]'
+ip link set wire0 name ens16
+check_eq 'renamed: status goes by the new name' "$("$udrv" status --json | tr -d ' \n' | grep -o '"names":\["[a-z0-9]*"\]')" '"names":["ens16"]'
+check 'renamed: the driver ends' stop_driver
+check 'renamed: another driver' start_driver
+check 'renamed: it says the name' grep -q ens16 /tmp/driver-$bdf.out
+check 'renamed: status by the new name' "$udrv" status ens16
 stop_driver
-"$udrv" unbind $bdf
+check 'renamed: unbind by the new name' "$udrv" unbind ens16
 
 phase 'a device that the machine needs'
 modprobe e1000

@@ -108,6 +108,27 @@ stop_driver $bdf KILL
 require 'the next one starts' start_driver
 check 'and is answered' wait_reachable
 
+phase 'short packets that cannot be padded'
+require 'insmod' insmod "$build/modules/udrv_nopad.ko"
+in_flight() { cat /sys/class/net/udn0/queues/tx-0/byte_queue_limits/inflight; }
+nothing_in_flight() { same "$(in_flight)" 0; }
+violations=$(attr violations)
+lost=$(counter dropped)
+stuck=0
+for ((i = 0; i < 20; i++)); do
+    pingers=()
+    for _ in 1 2 3 4; do
+        ping -q -f -l 64 -c 64 -s 8 -W 1 -w 3 10.0.0.2 >/dev/null &
+        pingers+=($!)
+    done
+    wait "${pingers[@]}"
+    wait_for 3 nothing_in_flight || stuck=$((stuck + 1))
+done
+check 'rmmod' rmmod udrv_nopad
+check_ge 'counted as dropped' $(($(counter dropped) - lost)) 100
+check_eq 'batches without their doorbell, violations' "$stuck $(attr violations)" "0 $violations"
+check 'it answers' wait_reachable
+
 phase 'unloading while in use'
 check 'rmmod udrv_net is refused with a driver' not rmmod udrv_net
 check 'rmmod udrv is refused with a driver' not rmmod udrv

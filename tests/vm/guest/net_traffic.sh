@@ -225,6 +225,13 @@ if [ -n "$full" ]; then
     in_peer ip link set "$peer_if" mtu 1500
     wait_for 10 in_peer grep -q 1 "/sys/class/net/$peer_if/carrier"
     check 'reachable' wait_reachable
+    # Nothing is sent meanwhile: a driver that holds nothing is not taken for a hung one.
+    kill -STOP "${driver_pid[$bdf]}"
+    in_peer ping -q -f -c 1500 -w 3 10.0.0.1 >/dev/null
+    kill -CONT "${driver_pid[$bdf]}"
+    missed() { [ "$(counted rx_missed_errors)" -ge 1 ] && same "$(counted rx_missed_errors)" "$(chip_stat rx_missed)"; }
+    check 'overload: rx_missed_errors, as the chip counts them' wait_for 10 missed
+    check 'reachable' wait_reachable
 
     phase ethtool
     check_eq speed "$(ethtool udn0 | sed -n 's/^\tSpeed: //p')" 1000Mb/s
@@ -242,6 +249,19 @@ if [ -n "$full" ]; then
     check_eq 'place' "$(info -i bus-info)" $bdf
     check_eq "the chip's driver" "$(info -i firmware-version)" e1000
     check_eq 'stamps in software on transmit' "$(ethtool -T udn0 | grep -c software-transmit)" 1
+    stamp() { # SO_TIMESTAMPING with TX_SOFTWARE and SOFTWARE: is one in the error queue?
+        python3 - <<'PYTHON'
+import select, socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, 37, 2 | 16)
+s.sendto(b"x", ("10.0.0.2", 9))
+p = select.poll()
+p.register(s, select.POLLERR)
+p.poll(5000)
+print(any(kind == 37 for _, kind, _ in s.recvmsg(256, 256, socket.MSG_ERRQUEUE)[1]))
+PYTHON
+    }
+    check_eq 'and one comes' "$(stamp)" True
     check_eq 'counters without a meaning' "$(ethtool -S udn0 | grep -c unused)" 0
     check_eq 'link modes' "$(ethtool udn0 | grep -cE '1000baseT/Full|100baseT/Half|Supported ports: \[ TP')" 5
     check_eq 'pause frames' "$(info -a RX) $(info -a TX)" 'off off'

@@ -23,6 +23,23 @@ done
 # enough to send.
 check_eq 'other kernel messages' \
     "$(other_messages 'pci 0000:|DMAR|Adding to iommu group|udn[0-9]+:|clipped .* for e820')" ''
+phase 'the last word of a session takes its time'
+require 'insmod' insmod "$build/modules/udrv_slow_notify.ko"
+again=0
+for _ in 1 2 3 4 5; do
+    "$helpers/core_probe" $edu bus-error >/tmp/probe 2>&1 &
+    wait_for 10 grep -q ready /tmp/probe
+    kill -KILL $!
+    echo $edu >/sys/bus/pci/drivers/udrv/unbind
+    { wait $!; } 2>/dev/null
+    bind_device $edu && again=$((again + 1))
+done
+check_eq 'killed and unbound at once, bound again' $again 5
+check 'rmmod' rmmod udrv_slow_notify
+check_nothing_left $edu
+check_eq 'other kernel messages' \
+    "$(other_messages 'pci 0000:|DMAR|Adding to iommu group|udn[0-9]+:|clipped .* for e820')" ''
+
 phase 'after it'
 "$udrv" unbind $bdf >/dev/null 2>&1
 "$udrv" unbind $edu >/dev/null 2>&1

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
-// boundary_probe BDF core|net|blk: single attempts of a hostile driver, each with its
+// boundary_probe BDF core|net|blk|ide: single attempts of a hostile driver, each with its
 // exact outcome. Prints "ok ROW: NAME" or "FAIL ROW: NAME: why"; ROW is the line of
 // docs/threats.md that it belongs to.
 //   core   on any device with a memory BAR: files, maps, limits, life
 //   net    on an e1000, attached as a network interface that is up and has traffic
 //   blk    on an AHCI controller, attached as disks that nobody else uses
+//   ide    on a PIIX3: what a controller with I/O ports has besides
 #include "boundary_probe/rows.hpp"
 
 #include <array>
@@ -70,6 +71,26 @@ void config_row(const udrv::PciAddress& address) {
     before[3] = after[3] = 0;                // the two that were written
     before[1] &= 0xffff, after[1] &= 0xffff; // status
     check_eq("config: command, BARs and interrupt line as before", before == after, true);
+}
+
+/// stop write: within its BAR. Four bytes at 3f6 would reach COM1.
+void stop_row(const udrv::PciAddress& address) {
+    const udrv::Device device(address);
+    const auto add = [&](std::uint32_t bar, std::uint64_t offset, std::uint32_t len) {
+        udrv_stop_write write =
+            udrv::stop_write(bar, static_cast<std::uint32_t>(offset), len, 0);
+        return udrv::call(device.fd(), UDRV_IOC_STOP_WRITE, write);
+    };
+    const auto& bars = device.info().bars;
+    check_eq("stop: the second BAR", fmt::format("{:x} {}", bars[1].start, bars[1].len_bytes),
+             std::string("3f6 1"));
+    check_errno("stop: four bytes at 3f6", add(1, 0, 4), EINVAL);
+    check_errno("stop: two bytes at 3f6", add(1, 0, 2), EINVAL);
+    check_errno("stop: one behind it", add(1, 1, 1), EINVAL);
+    check_errno("stop: eight bytes to ports", add(4, 0, 8), EINVAL);
+    check_errno("stop: behind the bus master", add(4, bars[4].len_bytes, 1), EINVAL);
+    check_errno("stop: across its end", add(4, bars[4].len_bytes - 1, 2), EINVAL);
+    check_eq("stop: the last port of it", add(4, bars[4].len_bytes - 1, 1), 0L);
 }
 
 /// keep a BAR mapping: what can be mapped at all.
@@ -228,12 +249,16 @@ int main(int argc, char** argv) {
             map_row(address);
             limit_row(address);
             life_row(address);
+        } else if (what == "ide") {
+            const auto address = udrv::PciAddress::parse(argv[1]);
+            config_row(address);
+            stop_row(address);
         } else if (what == "net") {
             net_rows(udrv::PciAddress::parse(argv[1]));
         } else if (what == "blk") {
             blk_rows(udrv::PciAddress::parse(argv[1]));
         } else {
-            std::fprintf(stderr, "usage: boundary_probe BDF core|net|blk\n");
+            std::fprintf(stderr, "usage: boundary_probe BDF core|net|blk|ide\n");
             return 2;
         }
     } catch (const std::exception& error) {

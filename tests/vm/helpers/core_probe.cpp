@@ -7,6 +7,7 @@
 //   core_probe BDF bus-error   waits until the device is unbound, then touches it
 //   core_probe BDF outlived    holds the file of an interrupt's path beyond the session
 //   core_probe BDF stopped     the kernel's writes to a chip whose driver was killed
+//   core_probe BDF exec        the memory of a driver goes, its file stays
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -472,6 +473,13 @@ int session(const PciAddress& address, bool msi) {
     device.dma_bits(28);
     const auto lines = device.irq_setup(msi ? UDRV_IRQ_MSI : UDRV_IRQ_INTX, 1);
     check_eq("vectors", lines.size(), 1);
+    if (msi) {
+        const IrqFile early = device.open_irq(0);
+        (void)early.try_read(); // unmasks
+        raise_irq(regs);
+        check_eq("without bus mastering no message comes", readable(early.fd(), 300), false);
+        acknowledge(regs);
+    }
     device.bus_master(msi); // a message is a write to memory, a line needs none
     check_irq_file(fmt::format("/proc/irq/{}/irq", lines.at(0)), regs);
 
@@ -838,6 +846,34 @@ int small_bar(const PciAddress& address, bool shared_page) {
     return failures == 0 ? 0 : 1;
 }
 
+/// The memory of a driver goes by execve, while its file stays open: that is the session's end,
+/// and nobody waits for it. Eight stop writes that the chip never obeys take eight seconds.
+int exec(const PciAddress& address) {
+    std::array<int, 2> line{};
+    (void)!::pipe(line.data());
+    const std::string state = fmt::format("/sys/bus/pci/devices/{}/udrv/state", address.str());
+    std::fflush(stdout);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        const Device device(address);
+        for (unsigned n = 0; n < UDRV_MAX_STOP_WRITES; n++) {
+            // Bit 0 of edu's identification, which is always set.
+            udrv_stop_write never = stop_write(0, 0, 4, 0, 1);
+            (void)udrv::call(device.fd(), UDRV_IOC_STOP_WRITE, never);
+        }
+        ::fcntl(device.fd(), F_SETFD, 0);
+        ::dup2(line[1], STDOUT_FILENO);
+        ::execl("/bin/cat", "cat", state.c_str(), nullptr);
+        ::_exit(1);
+    }
+    ::close(line[1]);
+    std::array<char, 16> text{};
+    (void)!::read(line[0], text.data(), text.size() - 1);
+    ::waitpid(child, nullptr, 0);
+    check_eq("the state that the new program reads", std::string(text.data()), "ending\n");
+    return failures == 0 ? 0 : 1;
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -855,13 +891,16 @@ int main(int argc, char** argv) {
         if (what == "stopped") {
             return stopped(PciAddress::parse(argv[1]));
         }
+        if (what == "exec") {
+            return exec(PciAddress::parse(argv[1]));
+        }
         if (what == "ports") {
             return ports(PciAddress::parse(argv[1]));
         }
         if (what == "small-bar" || what == "shared-page") {
             return small_bar(PciAddress::parse(argv[1]), what == "shared-page");
         }
-        std::fprintf(stderr, "usage: core_probe BDF intx|msi|bus-error|outlived|stopped|ports|"
+        std::fprintf(stderr, "usage: core_probe BDF intx|msi|bus-error|outlived|stopped|exec|ports|"
                              "small-bar|shared-page\n");
         return 2;
     } catch (const std::exception& error) {
