@@ -36,8 +36,11 @@ static bool udrv_ata_only_reads(const struct udrv_blk_ata *a)
 	}
 }
 
-/* Runs the command; `a` has the disk's answer then. */
-static int udrv_ata_run(struct udrv_disk *d, struct udrv_blk_ata *a)
+/*
+ * Runs the command; `a` has the disk's answer then. Of an open disk: its struct udrv_disk
+ * may be gone with the device, but its queue is there, and gives no request then.
+ */
+static int udrv_ata_run(struct request_queue *q, struct udrv_blk_ata *a)
 {
 	struct udrv_blk_cmd *cmd;
 	blk_status_t status;
@@ -45,7 +48,7 @@ static int udrv_ata_run(struct udrv_disk *d, struct udrv_blk_ata *a)
 
 	if (!udrv_ata_only_reads(a))
 		return -EPERM;
-	rq = blk_mq_alloc_request(d->gd->queue, REQ_OP_DRV_IN, 0);
+	rq = blk_mq_alloc_request(q, REQ_OP_DRV_IN, 0);
 	if (IS_ERR(rq))
 		return PTR_ERR(rq);
 	cmd = blk_mq_rq_to_pdu(rq);
@@ -57,7 +60,7 @@ static int udrv_ata_run(struct udrv_disk *d, struct udrv_blk_ata *a)
 }
 
 /* HDIO_DRIVE_CMD: four bytes, and a block behind them if the third says so. */
-static int udrv_ata_drive_cmd(struct udrv_disk *d, struct udrv_blk_ata *a, void __user *user)
+static int udrv_ata_drive_cmd(struct request_queue *q, struct udrv_blk_ata *a, void __user *user)
 {
 	u8 args[4];
 	int ret;
@@ -74,7 +77,7 @@ static int udrv_ata_drive_cmd(struct udrv_disk *d, struct udrv_blk_ata *a, void 
 		a->count = args[3];
 	}
 	a->nr_blocks = args[3];
-	ret = udrv_ata_run(d, a);
+	ret = udrv_ata_run(q, a);
 	if (ret)
 		return ret;
 	args[0] = a->out_status;
@@ -87,7 +90,7 @@ static int udrv_ata_drive_cmd(struct udrv_disk *d, struct udrv_blk_ata *a, void 
 }
 
 /* HDIO_DRIVE_TASK: seven registers, no data. */
-static int udrv_ata_drive_task(struct udrv_disk *d, struct udrv_blk_ata *a, void __user *user)
+static int udrv_ata_drive_task(struct request_queue *q, struct udrv_blk_ata *a, void __user *user)
 {
 	u8 args[7];
 	int ret;
@@ -100,7 +103,7 @@ static int udrv_ata_drive_task(struct udrv_disk *d, struct udrv_blk_ata *a, void
 	a->lba_low = args[3];
 	a->lba_mid = args[4];
 	a->lba_high = args[5];
-	ret = udrv_ata_run(d, a);
+	ret = udrv_ata_run(q, a);
 	if (ret)
 		return ret;
 	args[0] = a->out_status;
@@ -121,13 +124,13 @@ static void udrv_ata_swap_text(u8 *data, unsigned int first_word, unsigned int n
 		swap(data[2 * n], data[2 * n + 1]);
 }
 
-static int udrv_ata_identity(struct udrv_disk *d, struct udrv_blk_ata *a, void __user *user)
+static int udrv_ata_identity(struct request_queue *q, struct udrv_blk_ata *a, void __user *user)
 {
 	int ret;
 
 	a->command = ATA_CMD_ID_ATA;
 	a->nr_blocks = 1;
-	ret = udrv_ata_run(d, a);
+	ret = udrv_ata_run(q, a);
 	if (ret)
 		return ret;
 	udrv_ata_swap_text(a->data, ATA_ID_SERNO, ATA_ID_SERNO_LEN / 2);
@@ -139,16 +142,16 @@ static int udrv_ata_identity(struct udrv_disk *d, struct udrv_blk_ata *a, void _
 int udrv_disk_ioctl(struct block_device *bdev, udrv_blk_mode_t mode, unsigned int cmd,
 		    unsigned long arg)
 {
-	struct udrv_disk *d = bdev->bd_disk->queue->queuedata;
+	struct request_queue *q = bdev->bd_disk->queue;
 	void __user *user = (void __user *)arg;
-	int (*call)(struct udrv_disk *d, struct udrv_blk_ata *a, void __user *user);
+	int (*call)(struct request_queue *q, struct udrv_blk_ata *a, void __user *user);
 	struct udrv_blk_ata *a;
 	int ret;
 
 	switch (cmd) {
 	case SG_IO:
 		/* There is none; but only so hdparm goes on to the calls below. */
-		return d->info.flags & UDRV_BLK_ATA_COMMANDS ? -EINVAL : -ENOTTY;
+		return -EINVAL;
 	case HDIO_GET_IDENTITY:
 		call = udrv_ata_identity;
 		break;
@@ -161,15 +164,13 @@ int udrv_disk_ioctl(struct block_device *bdev, udrv_blk_mode_t mode, unsigned in
 	default:
 		return -ENOTTY;
 	}
-	if (!(d->info.flags & UDRV_BLK_ATA_COMMANDS))
-		return -ENOTTY;
 	/* As libata has it, though no command here changes anything. */
 	if (cmd != HDIO_GET_IDENTITY && (!capable(CAP_SYS_ADMIN) || !capable(CAP_SYS_RAWIO)))
 		return -EACCES;
 	a = kzalloc(sizeof(*a), GFP_KERNEL);
 	if (!a)
 		return -ENOMEM;
-	ret = call(d, a, user);
+	ret = call(q, a, user);
 	kfree(a);
 	return ret;
 }

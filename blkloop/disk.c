@@ -69,6 +69,11 @@ static int udrv_disk_getgeo(udrv_getgeo_of *of, struct hd_geometry *geo)
 static const struct block_device_operations udrv_disk_fops = {
 	.owner = THIS_MODULE,
 	.getgeo = udrv_disk_getgeo,
+};
+
+static const struct block_device_operations udrv_ata_disk_fops = {
+	.owner = THIS_MODULE,
+	.getgeo = udrv_disk_getgeo,
 	.ioctl = udrv_disk_ioctl,
 };
 
@@ -88,7 +93,7 @@ void udrv_disk_hold(struct udrv_disk *d)
  */
 void udrv_disk_release(struct udrv_disk *d, bool failed)
 {
-	WRITE_ONCE(d->failed, failed);
+	smp_store_release(&d->failed, failed);	/* after the rings that attach made */
 	if (d->held)
 		blk_mq_unquiesce_queue(d->gd->queue);
 	d->held = false;
@@ -248,7 +253,10 @@ struct udrv_disk *udrv_disk_create(struct udrv_blk *blk, const struct udrv_blk_d
 	if (ret)
 		goto err;
 	strscpy(d->gd->disk_name, d->info.name, DISK_NAME_LEN);
-	d->gd->fops = &udrv_disk_fops;
+	if (info->flags & UDRV_BLK_ATA_COMMANDS)
+		d->gd->fops = &udrv_ata_disk_fops;
+	else
+		d->gd->fops = &udrv_disk_fops;
 	set_capacity(d->gd, info->nr_sectors);
 	set_disk_ro(d->gd, info->flags & UDRV_BLK_READ_ONLY);
 	udrv_disk_hold(d);
@@ -279,4 +287,58 @@ void udrv_disk_remove(struct udrv_disk *d)
 		del_gendisk(d->gd);
 	}
 	udrv_disk_free(d);
+}
+
+/* ---- Flush before power goes ------------------------------------------------- */
+
+#define UDRV_FLUSH_S	10	/* a driver that hangs must not keep the machine awake */
+
+struct udrv_flush {
+	struct bio bio;
+	struct completion done;
+	refcount_t users;	/* who waits, and the bio */
+};
+
+static void udrv_flush_put(struct udrv_flush *f)
+{
+	if (!refcount_dec_and_test(&f->users))
+		return;
+	bio_uninit(&f->bio);
+	kfree(f);
+}
+
+static void udrv_flush_end(struct bio *bio)
+{
+	struct udrv_flush *f = container_of(bio, struct udrv_flush, bio);
+
+	complete(&f->done);
+	udrv_flush_put(f);
+}
+
+/*
+ * By the driver of the session, while that lasts. If it does not, or takes too long,
+ * the request stays: the next driver gets it.
+ */
+bool udrv_disk_flush(struct udrv_disk *d, struct udrv_session *s)
+{
+	unsigned long end = jiffies + UDRV_FLUSH_S * HZ;
+	struct udrv_flush *f;
+	bool flushed = false;
+
+	f = kzalloc(sizeof(*f), GFP_KERNEL);
+	if (!f)
+		return false;
+	init_completion(&f->done);
+	refcount_set(&f->users, 2);
+	bio_init(&f->bio, d->gd->part0, NULL, 0, REQ_OP_WRITE | REQ_PREFLUSH);
+	f->bio.bi_end_io = udrv_flush_end;
+	submit_bio(&f->bio);
+	do {
+		if (wait_for_completion_io_timeout(&f->done, HZ / 10)) {
+			flushed = !f->bio.bi_status;
+			break;
+		}
+	} while (!test_bit(UDRV_SESSION_ENDING, &s->flags) && time_before(jiffies, end));
+	udrv_flush_put(f);
+	return flushed;
 }

@@ -56,9 +56,15 @@ static bool udrv_blk_valid_limits(const struct udrv_blk_disk *i)
 	if (i->segment_boundary < PAGE_SIZE - 1 || !udrv_blk_valid_mask(i->segment_boundary) ||
 	    i->dma_alignment >= PAGE_SIZE || !udrv_blk_valid_mask(i->dma_alignment))
 		return false;
+	/*
+	 * A block of user memory may lie across the end of a page, if it need not be aligned
+	 * to its size. Then it is two segments, and the block layer cannot split it.
+	 */
+	if (i->max_segments == 1 && i->dma_alignment < i->logical_block_bytes - 1)
+		return false;
+	/* With a larger one, two pages of a block would have a gap between them. */
 	if (i->virt_boundary &&
-	    (i->virt_boundary < PAGE_SIZE - 1 || !udrv_blk_valid_mask(i->virt_boundary) ||
-	     i->max_segment_bytes != UINT_MAX))
+	    (i->virt_boundary != PAGE_SIZE - 1 || i->max_segment_bytes != UINT_MAX))
 		return false;
 	if (!i->max_discard_sectors)
 		return !i->max_discard_segments;
@@ -114,14 +120,17 @@ static struct udrv_disk *udrv_blk_find(struct udrv_blk *blk, const struct udrv_b
 	if (n == UDRV_BLK_MAX_DISKS)
 		return ERR_PTR(-ENOSPC);
 	d = udrv_disk_create(blk, info);
-	if (!IS_ERR(d))
-		blk->disks[blk->nr_disks++] = d;
+	if (!IS_ERR(d)) {
+		blk->disks[n] = d;
+		smp_store_release(&blk->nr_disks, n + 1);	/* for the window's work */
+	}
 	return d;
 }
 
 static void udrv_blk_window_work(struct work_struct *work)
 {
 	struct udrv_blk *blk = container_of(to_delayed_work(work), struct udrv_blk, window);
+	u32 nr_disks = smp_load_acquire(&blk->nr_disks);	/* udrv_blk_find() adds */
 	unsigned long longer;
 	u32 n;
 
@@ -130,7 +139,7 @@ static void udrv_blk_window_work(struct work_struct *work)
 		queue_delayed_work(udrv_wq, &blk->window, longer);
 		return;
 	}
-	for (n = 0; n < blk->nr_disks; n++) {
+	for (n = 0; n < nr_disks; n++) {
 		if (blk->disks[n]->attached)
 			continue;
 		dev_warn(blk->disks[n]->dev, "no driver came: requests fail\n");
@@ -172,9 +181,12 @@ static void udrv_blk_publish(struct udrv_port *port, struct udrv_irq *irq)
 	struct udrv_blk *blk = container_of(port, struct udrv_blk, port);
 	u32 n, batches;
 
+	/* Under RCU, and where in_task() says no: those whose requests end must not sleep. */
+	local_bh_disable();
 	for (n = 0; n < blk->nr_disks; n++)	/* bounded: what a full queue can have */
 		for (batches = 8; batches && udrv_blk_reap(blk->disks[n]); batches--)
 			;
+	local_bh_enable();
 }
 
 /*
@@ -236,7 +248,8 @@ static int udrv_blk_attach_all(struct udrv_blk *blk, struct udrv_session *s,
 		udrv_disk_release(d, false);
 		schedule_work(&d->add);
 	}
-	queue_delayed_work(udrv_wq, &blk->window, recovery_window_s * HZ);	/* for those it left out */
+	/* For those it left out. */
+	queue_delayed_work(udrv_wq, &blk->window, recovery_window_s * HZ);
 	return 0;
 }
 
@@ -273,6 +286,24 @@ static struct udrv_port *udrv_blk_attach(struct udrv_session *s, struct udrv_por
 	return ERR_PTR(ret);
 }
 
+static void udrv_blk_settle(struct udrv_port *port, struct udrv_session *s)
+{
+	struct udrv_blk *blk = container_of(port, struct udrv_blk, port);
+	u32 nr_disks = smp_load_acquire(&blk->nr_disks);	/* udrv_blk_find() adds */
+	u32 n;
+
+	for (n = 0; n < nr_disks; n++) {
+		struct udrv_disk *d = blk->disks[n];
+
+		if (!READ_ONCE(d->attached) || !READ_ONCE(d->added))
+			continue;
+		if (!udrv_disk_flush(d, s)) {
+			dev_warn(d->dev, "%s: its cache was not flushed\n", d->info.name);
+			return;	/* the driver hangs, or is gone */
+		}
+	}
+}
+
 static struct udrv_port_type udrv_blk_type = {
 	.owner = THIS_MODULE,
 	.arg_bytes = sizeof(struct udrv_blk_attach),
@@ -280,6 +311,7 @@ static struct udrv_port_type udrv_blk_type = {
 	.attach = udrv_blk_attach,
 	.detach = udrv_blk_detach,
 	.publish = udrv_blk_publish,
+	.settle = udrv_blk_settle,
 	.remove = udrv_blk_remove,
 };
 

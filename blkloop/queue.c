@@ -250,7 +250,8 @@ static blk_status_t udrv_blk_queue_rq(struct blk_mq_hw_ctx *hctx,
 		cmd->deaths = 0;
 	rq->rq_flags |= RQF_DONTPREP;
 	cmd->nr_sg = 0;
-	if (READ_ONCE(d->failed) || cmd->deaths >= UDRV_BLK_MAX_DEATHS)
+	/* Pairs with udrv_disk_release(). */
+	if (smp_load_acquire(&d->failed) || cmd->deaths >= UDRV_BLK_MAX_DEATHS)
 		return BLK_STS_IOERR;
 	/* Which of them it is shows when they go one by one: the others are not to end with it. */
 	if (READ_ONCE(d->alone) && d->submission.index != READ_ONCE(d->completion.index))

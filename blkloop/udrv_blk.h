@@ -88,5 +88,6 @@ struct udrv_disk *udrv_disk_create(struct udrv_blk *blk, const struct udrv_blk_d
 void udrv_disk_hold(struct udrv_disk *d);
 void udrv_disk_release(struct udrv_disk *d, bool failed);
 void udrv_disk_remove(struct udrv_disk *d);
+bool udrv_disk_flush(struct udrv_disk *d, struct udrv_session *s);
 
 #endif /* UDRV_BLK_H */

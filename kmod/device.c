@@ -216,6 +216,11 @@ static void udrv_remove(struct pci_dev *pdev)
 		module_put(owner);
 	}
 	pdev->untrusted = udev->was_untrusted;
+	/* As the PCI core made it: the next driver may rely on that. */
+	dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(32));
+	dma_set_max_seg_size(&pdev->dev, SZ_64K);
+	dma_set_seg_boundary(&pdev->dev, U32_MAX);
+	dma_set_min_align_mask(&pdev->dev, 0);
 	/* INTx stays off till the next driver enables the device: the chip may assert it. */
 	udrv_bars_release(udev);
 	pci_release_regions(pdev);

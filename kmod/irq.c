@@ -91,6 +91,12 @@ static void udrv_intx_unmap(struct udrv_session *s)
 	s->intx.mask = NULL;
 }
 
+/*
+ * Well below the 99,900 of 100,000 after which the kernel takes a shared line out of use:
+ * a driver that unmasks its chip again and again must not do that to its neighbours.
+ */
+#define UDRV_MOST_WHILE_MASKED	50000
+
 /* ---- The handler ---------------------------------------------------------------- */
 
 static irqreturn_t udrv_irq_handler(int line, void *data)
@@ -105,8 +111,11 @@ static irqreturn_t udrv_irq_handler(int line, void *data)
 		 * On a shared line that is a neighbour's interrupt; or the driver let its
 		 * chip assert it meanwhile, where the kernel masks by the chip's register.
 		 */
-		if (irq->intx && irq->session->intx.mask)
+		if (irq->intx && irq->session->intx.mask) {
 			udrv_intx_mask(irq->session);
+			if (++irq->while_masked == UDRV_MOST_WHILE_MASKED)
+				udrv_violation(irq->session, "interrupts while they are masked");
+		}
 		spin_unlock_irqrestore(&irq->lock, flags);
 		return IRQ_NONE;
 	}
@@ -132,6 +141,7 @@ static void udrv_irq_unmask(struct udrv_irq *irq)
 
 	spin_lock_irqsave(&irq->lock, flags);
 	if (irq->installed && irq->masked) {
+		irq->while_masked = 0;
 		irq->masked = irq->intx && !udrv_intx_check_and_unmask(irq->session);
 		if (irq->masked) {	/* asserted again already: count it, save the interrupt */
 			atomic_inc(&irq->interrupts);

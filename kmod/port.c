@@ -68,7 +68,7 @@ int udrv_attach(struct udrv_session *s, void *argp)
 			__module_get(type->owner);	/* as long as the port is there */
 		udev->port = port;
 		port->type = type;
-		WRITE_ONCE(s->port, port);
+		smp_store_release(&s->port, port);	/* what it has first */
 		for_each_set_bit(vector, &port->vectors, s->nr_irqs)
 			rcu_assign_pointer(s->irqs[vector].port, port);
 	}

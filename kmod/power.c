@@ -32,11 +32,19 @@ void udrv_set_freezable(struct udrv_session *s)
 	}
 }
 
+/*
+ * No reset takes as long. A recovery of the bus that fails ends without a word to us;
+ * those who wait for the disk get their errors all the same.
+ */
+#define UDRV_CLOSED_S	120
+
 /* No session is left when this returns, and none begins. With the device lock held. */
 static void udrv_device_close(struct udrv_device *udev)
 {
 	mutex_lock(&udev->lock);
-	udev->closed = true;
+	if (!udev->closed)
+		WRITE_ONCE(udev->closed_at, jiffies);
+	smp_store_release(&udev->closed, true);	/* closed_at first */
 	mutex_unlock(&udev->lock);
 	udrv_device_end_session(udev);
 }
@@ -58,8 +66,10 @@ unsigned long udrv_wait_longer(struct udrv_device *udev, unsigned long window)
 {
 	unsigned long end, now = jiffies;
 
-	if (smp_load_acquire(&udev->closed))
-		return window;
+	if (smp_load_acquire(&udev->closed)) {	/* closed_at, reopened */
+		end = READ_ONCE(udev->closed_at) + UDRV_CLOSED_S * HZ;
+		return time_before(now, end) ? window : 0;
+	}
 	end = READ_ONCE(udev->reopened) + window;
 	return time_before(now, end) ? end - now : 0;
 }
@@ -67,9 +77,26 @@ EXPORT_SYMBOL_GPL(udrv_wait_longer);
 
 /* ---- Sleep ---------------------------------------------------------------- */
 
+/* Before the session ends: it is its driver that can flush. With the device lock held. */
+static void udrv_device_settle(struct udrv_device *udev)
+{
+	struct udrv_session *s = udrv_device_session(udev);
+	struct udrv_port *port;
+
+	if (!s)
+		return;
+	port = READ_ONCE(s->port);	/* stays until unbind, which waits for the lock */
+	if (port && port->type->settle)
+		port->type->settle(port, s);
+	udrv_session_put(s);
+}
+
 static int udrv_suspend(struct device *dev)
 {
-	udrv_device_close(dev_get_drvdata(dev));
+	struct udrv_device *udev = dev_get_drvdata(dev);
+
+	udrv_device_settle(udev);
+	udrv_device_close(udev);
 	return 0;
 }
 
@@ -85,7 +112,10 @@ DEFINE_SIMPLE_DEV_PM_OPS(udrv_pm_ops, udrv_suspend, udrv_resume);
 /* Power off, reboot, kexec. Processes still run. */
 void udrv_shutdown(struct pci_dev *pdev)
 {
-	udrv_device_close(pci_get_drvdata(pdev));
+	struct udrv_device *udev = pci_get_drvdata(pdev);
+
+	udrv_device_settle(udev);
+	udrv_device_close(udev);
 }
 
 /* ---- Resets and errors ---------------------------------------------------- */
@@ -114,7 +144,7 @@ static void udrv_reset_done(struct pci_dev *pdev)
 
 static pci_ers_result_t udrv_error_detected(struct pci_dev *pdev, pci_channel_state_t state)
 {
-	pci_warn(pdev, "bus error: session ended\n");
+	pci_warn(pdev, "bus error: session ended; if it cannot be opened later, unbind and bind it\n");
 	udrv_device_close(pci_get_drvdata(pdev));
 	if (state == pci_channel_io_perm_failure)
 		return PCI_ERS_RESULT_DISCONNECT;

@@ -76,8 +76,9 @@ struct udrv_irq {
 	struct proc_dir_entry *proc;
 	bool has_line;			/* in udrv_proc_lines, see irq.c */
 	struct mutex remove_lock;	/* close of the file against the session's end */
-	spinlock_t lock;		/* masked, installed */
+	spinlock_t lock;		/* masked, installed, while_masked */
 	bool masked;
+	u32 while_masked;		/* interrupts on its line since the reader came */
 	bool installed;
 	atomic_t interrupts;
 	atomic_t doorbells;
@@ -132,7 +133,8 @@ struct udrv_device {
 	struct miscdevice misc;
 	bool removed;
 	bool closed;			/* asleep, in a reset, going down: no session begins */
-	unsigned long reopened;		/* jiffies: when that was last over */
+	unsigned long closed_at;	/* jiffies: when that began */
+	unsigned long reopened;		/* and when it was last over */
 	struct pci_saved_state *config;	/* when it was bound */
 	bool intx_maskable;
 	unsigned int bar_maps;		/* by number: BARs that can be mapped, see mmap.c */
@@ -171,6 +173,12 @@ struct udrv_port_type {
 	 * DMA any more; if not, keep for ever what it might write.
 	 */
 	void (*detach)(struct udrv_port *port, bool quiet);
+	/*
+	 * Power may go: what the device keeps in a volatile cache goes to the medium. The
+	 * session serves; not for long, and not beyond its end. With the device lock held;
+	 * may sleep. May be NULL.
+	 */
+	void (*settle)(struct udrv_port *port, struct udrv_session *s);
 	/* The device is going, or the module. Not attached. Frees the port. */
 	void (*remove)(struct udrv_port *port);
 };

@@ -67,6 +67,7 @@ static int udrv_net_set_limits(struct udrv_net *n, const struct udrv_net_attach 
 {
 	bool same = n->nr_stats == arg->nr_stats && n->nr_queues == arg->nr_queues &&
 		    !memcmp(n->stat_names, arg->stat_names, sizeof(n->stat_names));
+	u32 nr_queues = n->nr_queues;
 	int ret;
 
 	WRITE_ONCE(n->max_csum_field, udrv_net_limit(arg->max_csum_field));
@@ -79,6 +80,11 @@ static int udrv_net_set_limits(struct udrv_net *n, const struct udrv_net_attach 
 	rtnl_lock();
 	n->nr_queues = arg->nr_queues;
 	ret = udrv_net_use_queues(n);
+	if (ret) {
+		n->nr_queues = nr_queues;
+		rtnl_unlock();
+		return ret;
+	}
 	memcpy(n->driver, arg->driver, sizeof(n->driver));
 	n->nr_stats = arg->nr_stats;
 	memcpy(n->stat_names, arg->stat_names, sizeof(n->stat_names));
@@ -86,7 +92,7 @@ static int udrv_net_set_limits(struct udrv_net *n, const struct udrv_net_attach 
 	memset(&n->published, 0, sizeof(n->published));	/* values of other names */
 	spin_unlock_bh(&n->state_lock);
 	rtnl_unlock();
-	return ret;
+	return 0;
 }
 
 static void udrv_net_layout(struct udrv_net_attach *arg)
@@ -263,11 +269,11 @@ static void udrv_net_detach(struct udrv_port *port, bool quiet)
 	struct net_device *dev = n->dev;
 	unsigned int i;
 
-	netif_carrier_off(dev);
 	spin_lock_bh(&n->state_lock);
 	n->desired_page = NULL;
 	n->published_page = NULL;
 	spin_unlock_bh(&n->state_lock);
+	netif_carrier_off(dev);		/* nobody reads the page, and says otherwise, any more */
 	for (i = 0; i < n->nr_queues; i++)
 		napi_disable(&n->channels[i].napi);	/* first: a poll may be at work */
 	netif_tx_lock_bh(dev);
@@ -375,10 +381,12 @@ static struct udrv_port *udrv_net_attach(struct udrv_session *s, struct udrv_por
 	n->port.shm = rings.shm;
 	n->port.vectors = udrv_net_vectors(arg);
 	n->irq = udrv_session_irq(s, arg->vector);
+	rtnl_lock();
 	n->rings.rx_max_pending = arg->rx_depth;	/* pending: what the administrator said */
 	n->rings.rx_pending = min(n->rings.rx_pending ?: arg->rx_depth, arg->rx_depth);
 	n->rings.tx_max_pending = arg->tx_depth;
 	n->rings.tx_pending = min(n->rings.tx_pending ?: arg->tx_depth, arg->tx_depth);
+	rtnl_unlock();
 	udrv_net_install(n, &rings, arg->nr_queues);
 	spin_lock_bh(&n->state_lock);
 	n->published.generation = 0;

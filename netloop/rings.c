@@ -19,13 +19,16 @@ static struct udrv_net_seg *udrv_net_seg(struct udrv_net_queue *q, u32 index)
 	return &q->segs[index & (q->tx.depth - 1)];
 }
 
-/* Segments that may still be handed out. `done` is the reaper's. */
+/*
+ * Segments that may still be handed out. `done` is the reaper's. (What the administrator
+ * wants may be more than this driver's ring has, if both come at the same time.)
+ */
 static u32 udrv_net_tx_room(struct udrv_net_queue *q)
 {
 	/* Pairs with the release in udrv_net_complete(): the seg is free then. */
 	u32 used = q->tx.index - smp_load_acquire(&q->done);
 
-	return max(READ_ONCE(q->net->rings.tx_pending), used) - used;
+	return max(min(READ_ONCE(q->net->rings.tx_pending), q->tx.depth), used) - used;
 }
 
 /*
@@ -35,7 +38,7 @@ static u32 udrv_net_tx_room(struct udrv_net_queue *q)
 static u32 udrv_net_wake_room(const struct udrv_net_queue *q)
 {
 	BUILD_BUG_ON(UDRV_NET_MIN_DEPTH < UDRV_NET_TX_ROOM);
-	return min_t(u32, 2 * UDRV_NET_TX_ROOM, READ_ONCE(q->net->rings.tx_pending));
+	return min3(2 * (u32)UDRV_NET_TX_ROOM, READ_ONCE(q->net->rings.tx_pending), q->tx.depth);
 }
 
 static void udrv_net_unmap(struct udrv_net_queue *q, u32 first, u32 nr)
@@ -195,7 +198,7 @@ netdev_tx_t udrv_net_xmit(struct sk_buff *skb, struct net_device *dev)
 	} else {
 		len_bytes = skb->len;	/* it may be completed, and gone, once it is handed out */
 		kick = __netdev_tx_sent_queue(q->txq, len_bytes, netdev_xmit_more());
-		smp_store_release(&q->handed, q->tx.index);
+		smp_store_release(&q->handed, q->tx.index);	/* for the reaper */
 		udrv_ring_produced(&q->tx);
 		udrv_net_stop_if_full(q);
 		kick = kick || netif_tx_queue_stopped(q->txq);
@@ -320,7 +323,7 @@ u32 udrv_net_rx_room(const struct udrv_net_queue *q)
 {
 	u32 used = READ_ONCE(q->fill.index) - READ_ONCE(q->rx.index);
 
-	return max(READ_ONCE(q->net->rings.rx_pending), used) - used;
+	return max(min(READ_ONCE(q->net->rings.rx_pending), q->fill.depth), used) - used;
 }
 
 /*

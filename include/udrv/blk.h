@@ -135,8 +135,11 @@ struct udrv_blk_completion {
 
 /*
  * virt_boundary: of the segments of a request, all but the first begin and all but the
- * last end at a multiple of mask + 1 (NVMe's PRPs). A segment has no other limit then:
- * max_segment_bytes is 0xffffffff.
+ * last end at a multiple of mask + 1, a page of the processor (NVMe's PRPs). A segment has
+ * no other limit then: max_segment_bytes is 0xffffffff.
+ *
+ * max_segments: a logical block of somebody's memory may lie across the end of a page, and
+ * is two segments then. One is enough only where dma_alignment is the block's size - 1.
  */
 struct udrv_blk_disk {
 	/* in: what it is */
@@ -152,11 +155,11 @@ struct udrv_blk_disk {
 	/* in: what the chip needs */
 	__u32 depth;			/* tags: requests at once, 1 to UDRV_BLK_MAX_DEPTH */
 	__u32 max_sectors;		/* of one request, in units of 512 bytes */
-	__u32 max_segments;		/* of one request, 1 to UDRV_BLK_MAX_SEGMENTS */
+	__u32 max_segments;		/* of one request, up to UDRV_BLK_MAX_SEGMENTS; see above */
 	__u32 max_segment_bytes;	/* of one segment, a page or more */
 	__u32 segment_boundary;		/* mask: no segment crosses a multiple of mask + 1 */
 	__u32 dma_alignment;		/* mask: address and length bits that must be 0 */
-	__u32 virt_boundary;		/* mask, a page - 1 or more: see below; 0: none */
+	__u32 virt_boundary;		/* mask, a page - 1: see above; 0: none */
 	__u32 max_discard_sectors;	/* all ranges together; 0: no discard */
 	__u32 max_discard_segments;	/* ranges, 1 to UDRV_BLK_MAX_SEGMENTS; 0: no discard */
 	__u32 max_write_zeroes_sectors;	/* 0: no write zeroes */

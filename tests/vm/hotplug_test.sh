@@ -6,7 +6,8 @@
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 truncate -s 128M "$out/disk" "$out/disk2"
-guest 'two processors' 300 --smp 2 --nic e1000,addr=0x11 --qemu "$(monitor_options "$out")" \
+# Freed memory is poisoned: whoever still looks at it does not find what was there.
+guest 'two processors' 300 --smp 2 --append slub_debug=FZP --nic e1000,addr=0x11 --qemu "$(monitor_options "$out")" \
     --qemu "-netdev hubport,hubid=0,id=hotport -device e1000,id=hotnic,netdev=hotport,mac=52:54:00:00:00:09,addr=0x15" \
     --qemu "-blockdev driver=file,node-name=hotdisk,filename=$out/disk -device ahci,id=hotahci,addr=0x14 -device ide-hd,bus=hotahci.0,drive=hotdisk" \
     -- hotplug.sh

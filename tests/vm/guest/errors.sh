@@ -136,7 +136,6 @@ check_eq 'renamed: status goes by the new name' "$("$udrv" status --json | tr -d
 check 'renamed: the driver ends' stop_driver
 check 'renamed: another driver' start_driver
 check 'renamed: it says the name' grep -q ens16 /tmp/driver-$bdf.out
-check 'renamed: status by the new name' "$udrv" status ens16
 stop_driver
 check 'renamed: unbind by the new name' "$udrv" unbind ens16
 

@@ -74,6 +74,33 @@ check 'mounted again' mount "$disk" $mnt
 check_eq 'what was synced before is there' "$(sha256sum <$mnt/kept)" "$kept"
 check 'written again' dd if=/dev/zero of=$mnt/g bs=1M count=8 conv=fsync
 
+phase 'a disk is unbound while somebody has it open'
+check 'unmounted' umount $mnt
+exec 7<"$disk"
+# HDIO_GET_IDENTITY, SG_IO, and a number that nobody knows, of file 7.
+asked() {
+    python3 - <<'PYTHON'
+import errno, fcntl
+for number in (0x30d, 0x2285, 0x7777):
+    try:
+        fcntl.ioctl(7, number, bytearray(512))
+        print("ok", end=" ")
+    except OSError as error:
+        print(errno.errorcode[error.errno], end=" ")
+PYTHON
+}
+check_eq 'asked before' "$(asked)" 'ok EINVAL ENOTTY '
+check 'unbound' timeout 60 "$udrv" unbind --force $ahci
+stop_driver $ahci
+# What it was made of is memory of others by now.
+for _ in 1 2 3 4; do find /sys/bus >/dev/null; done
+check_eq 'asked afterwards' "$(asked)" 'ENODEV EINVAL ENOTTY '
+exec 7<&-
+check 'bound again' "$udrv" bind --unsafe-no-iommu $ahci
+check 'driven again' run_driver ahci $ahci --restart
+disk=/dev/$(ls /sys/bus/pci/devices/$ahci/udrv_disk | head -n 1)
+check 'mounted again' mount "$disk" $mnt
+
 phase 'a disk with a mounted file system is pulled out of the machine'
 (while dd if=/dev/zero of=$mnt/f bs=64k count=64 conv=fsync,notrunc; do :; done) >/tmp/writer 2>&1 & writer=$!
 sleep 1

@@ -97,9 +97,10 @@ both_change() {
 # go_to_sleep NAME COMMAND...: all is as before afterwards. Sessions end when devices
 # are suspended, and not when tasks are only frozen.
 go_to_sleep() {
-    local name=$1 before status=0 frozen
+    local name=$1 before status=0 frozen flushes
     shift
     before=$(owners)
+    flushes=$(flushed udb1)
     mark_kernel_log
     "$@" >/tmp/sleep.out 2>&1 || status=$?
     check_eq "$name: status" $status 0
@@ -107,11 +108,18 @@ go_to_sleep() {
     frozen=$(frozen_in)
     check "$name: all were frozen, in $frozen s" awk "BEGIN { exit !(\"$frozen\" != \"\" && $frozen < 5) }"
     case $name in
-    *freezer) check_eq "$name: the drivers have not noticed" "$(owners)" "$before" ;;
-    *) check "$name: other drivers than before" wait_for 40 both_change ;;
+    *freezer)
+        check_eq "$name: the drivers have not noticed" "$(owners)" "$before"
+        check_eq "$name: flushes of a disk that nobody uses" $(($(flushed udb1) - flushes)) 0
+        ;;
+    *)
+        check "$name: other drivers than before" wait_for 40 both_change
+        check_ge "$name: flushes of a disk that nobody uses" $(($(flushed udb1) - flushes)) 1
+        ;;
     esac
     as_before "$name"
 }
+flushed() { awk '{ print $16 }' "/sys/block/$1/stat"; } # DISK
 test_level() { echo "$1" >/sys/power/pm_test && echo "${2:-mem}" >/sys/power/state; }
 has_sleep() { grep -qw "$2" "/sys/power/$1"; }
 

@@ -156,6 +156,15 @@ void attach_rows(const udrv::PciAddress& address) {
     refused("a depth of 257", EINVAL, [](auto& a) { a.disks[1].depth = 257; });
     refused("no segment", EINVAL, [](auto& a) { a.disks[1].max_segments = 0; });
     refused("2^31 segments", EINVAL, [](auto& a) { a.disks[1].max_segments = 1U << 31; });
+    // A block across the end of a page is two segments then, and cannot be split.
+    refused("one segment, for blocks at any address", EINVAL, [](auto& a) {
+        a.disks[1].max_segments = 1;
+        a.disks[1].dma_alignment = a.disks[1].logical_block_bytes / 2 - 1;
+    });
+    refused("a virt boundary of two pages", EINVAL, [](auto& a) {
+        a.disks[1].virt_boundary = 0x1fff;
+        a.disks[1].max_segment_bytes = ~0U;
+    });
     refused("blocks of 513 bytes", EINVAL, [](auto& a) { a.disks[1].logical_block_bytes = 513; });
     refused("blocks of 64 KiB", EINVAL, [](auto& a) { a.disks[1].logical_block_bytes = 1 << 16; });
     refused("no sector", EINVAL, [](auto& a) { a.disks[1].nr_sectors = 0; });
