@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "drivers/virtio/transport.hpp"
 
+#include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <chrono>
 #include <thread>
@@ -90,6 +92,24 @@ udrv_stop_write end_of_transfers(const Layout& layout) {
     return write;
 }
 
+std::uint64_t choose_features(std::uint64_t offered, std::uint64_t wanted, bool iommu) {
+    const std::uint64_t features = offered & wanted;
+    if ((features & feature::version_1) == 0) {
+        throw_error(
+            ENODEV, "virtio: agree on features",
+            fmt::format("the device does not offer VIRTIO_F_VERSION_1 (it offers {:#x})", offered),
+            "only virtio 1.0 and later are supported");
+    }
+    // Without this the device uses addresses of the machine's memory, not the IOMMU's (6.1):
+    // it would read and write memory that is not the driver's.
+    if (iommu && (features & feature::access_platform) == 0) {
+        throw_error(ENODEV, "virtio: agree on features",
+                    "the device passes by the IOMMU: it does not offer VIRTIO_F_ACCESS_PLATFORM",
+                    "have its maker switch that on (QEMU: iommu_platform=on)");
+    }
+    return features;
+}
+
 Transport::Transport(const std::function<RegisterIo&(unsigned n)>& bar, const Layout& layout,
                      bool msix)
     : common_(bar(layout.common.bar), layout.common),
@@ -98,9 +118,13 @@ Transport::Transport(const std::function<RegisterIo&(unsigned n)>& bar, const La
       notify_off_multiplier_(layout.notify_off_multiplier), msix_(msix) {
 }
 
-void Transport::reset() {
+void Transport::begin_reset() {
     status_ = 0;
     common::device_status.write(common_, 0);
+}
+
+void Transport::reset() {
+    begin_reset();
     // 4.1.4.3.2: nothing else until it reads 0.
     const auto deadline = std::chrono::steady_clock::now() + reset_timeout;
     for (;;) {
@@ -170,17 +194,30 @@ std::uint16_t Transport::max_size(std::uint16_t n) {
     return common::queue_size.read(common_);
 }
 
+std::uint16_t Transport::queue_size(std::uint16_t n, std::uint16_t wanted, std::uint16_t least,
+                                    std::string_view option) {
+    const std::uint16_t most = max_size(n);
+    const std::uint16_t size = std::bit_floor(std::min(most, wanted));
+    if (size < least) {
+        throw_error(
+            EIO, fmt::format("virtio: set up queue {}", n),
+            fmt::format("the device has room for {} entries in it, not for {}", most, least),
+            fmt::format("make it larger (QEMU: {})", option));
+    }
+    return size;
+}
+
 void Transport::enable(std::uint16_t n, const Virtqueue& queue, bool interrupts) {
-    const std::string what = fmt::format("virtio: set up queue {}", n);
+    const auto what = [n] { return fmt::format("virtio: set up queue {}", n); };
     if (const std::uint16_t most = max_size(n); queue.size() > most) {
-        throw_error(EIO, what,
+        throw_error(EIO, what(),
                     fmt::format("it may have {} entries now, not {}", most, queue.size()));
     }
     // 4.1.4.4: where the device is notified of it.
     const std::uint64_t offset =
         std::uint64_t{common::queue_notify_off.read(common_)} * notify_off_multiplier_;
     if (offset + sizeof(std::uint16_t) > notify_.len_bytes() || offset % 2 != 0) {
-        throw_error(EIO, what,
+        throw_error(EIO, what(),
                     fmt::format("its notification at {:#x} is not in the device's {} "
                                 "bytes for that",
                                 offset, notify_.len_bytes()));
@@ -191,7 +228,7 @@ void Transport::enable(std::uint16_t n, const Virtqueue& queue, bool interrupts)
         const std::uint16_t vector = interrupts ? std::uint16_t{0} : no_vector;
         common::queue_msix_vector.write(common_, vector);
         if (common::queue_msix_vector.read(common_) != vector) {
-            throw_error(EIO, what, "the device has no resources for its interrupt");
+            throw_error(EIO, what(), "the device has no resources for its interrupt");
         }
     }
     const auto write64 = [this](const Register<std::uint32_t>& low, std::uint64_t address) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "drivers/virtio/virtio_registers.hpp"
@@ -40,6 +41,11 @@ using ConfigRead = std::function<std::uint32_t(std::uint32_t offset)>;
 
 /// For Device::stop_by(): a reset, and the wait for its end (2.4).
 [[nodiscard]] udrv_stop_write end_of_transfers(const Layout& layout);
+
+/// Which of the features that the device offers are accepted: those that are wanted. Throws Error
+/// if it is no device of virtio 1.x, or passes by an IOMMU that is to confine it.
+[[nodiscard]] std::uint64_t choose_features(std::uint64_t offered, std::uint64_t wanted,
+                                            bool iommu);
 
 /// A part of a BAR as a window of its own.
 class Window final : public RegisterIo {
@@ -80,6 +86,9 @@ class Transport {
     /// Leaves the device quiet: it interrupts no more, and uses no memory (2.4). Throws
     /// Error if it does not come to an end.
     void reset();
+    /// The same for a driver that serves, and must not wait: asks for the reset. It is over when
+    /// status() is 0; nothing else is touched until then (4.1.4.3.2).
+    void begin_reset();
     [[nodiscard]] std::uint8_t status() { return common::device_status.read(common_); }
 
     /// From the reset to DRIVER (3.1.1, steps 2 and 3): the configuration can be read.
@@ -90,6 +99,10 @@ class Transport {
     void accept(std::uint64_t features);
     /// How many entries queue n may have; 0: there is none.
     [[nodiscard]] std::uint16_t max_size(std::uint16_t n);
+    /// The largest power of two (2.7) of entries that queue n may have, `wanted` at most. Throws
+    /// Error if that is less than `least`; `option` is what makes the queue larger.
+    [[nodiscard]] std::uint16_t queue_size(std::uint16_t n, std::uint16_t wanted,
+                                           std::uint16_t least, std::string_view option);
     /// Tells the device of queue n (4.1.5.1.3); between accept() and run(). Throws Error.
     void enable(std::uint16_t n, const Virtqueue& queue, bool interrupts);
     /// DRIVER_OK: the device is live.

@@ -5,7 +5,6 @@
 #include "drivers/virtio_net/virtio_net.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -76,20 +75,7 @@ void VirtioNet::init() {
 /// Of what the device offers, what the driver knows and what can be used together
 /// (5.1.3.1).
 std::uint64_t VirtioNet::choose_features(std::uint64_t offered) {
-    std::uint64_t features = offered & wanted_features;
-    if ((features & virtio::feature::version_1) == 0) {
-        throw_error(
-            ENODEV, "virtio_net: agree on features",
-            fmt::format("the device does not offer VIRTIO_F_VERSION_1 (it offers {:#x})", offered),
-            "only virtio 1.0 and later are supported");
-    }
-    // Without this the device uses addresses of the machine's memory, not the IOMMU's (6.1):
-    // it would read and write memory that is not the driver's.
-    if (config_.iommu && (features & virtio::feature::access_platform) == 0) {
-        throw_error(ENODEV, "virtio_net: agree on features",
-                    "the device passes by the IOMMU: it does not offer VIRTIO_F_ACCESS_PLATFORM",
-                    "have its maker switch that on (QEMU: iommu_platform=on)");
-    }
+    std::uint64_t features = virtio::choose_features(offered, wanted_features, config_.iommu);
     if (!config_.rx_checksum) {
         features &= ~feature::guest_csum;
     }
@@ -133,20 +119,11 @@ MacAddress VirtioNet::read_mac() {
     return mac;
 }
 
-std::uint16_t VirtioNet::queue_size(std::uint16_t n, std::uint16_t wanted, std::uint16_t least) {
-    const std::uint16_t most = transport_.max_size(n);
-    const std::uint16_t size = std::bit_floor(std::min(most, wanted)); // 2.7: a power of two
-    if (size < least) {
-        throw_error(
-            EIO, fmt::format("virtio_net: set up queue {}", n),
-            fmt::format("the device has room for {} entries in it, not for {}", most, least),
-            "make it larger (QEMU: rx_queue_size, tx_queue_size)");
-    }
-    return size;
-}
-
 /// A receive chain has two descriptors or more, a packet to send the same.
 void VirtioNet::allocate() {
+    const auto queue_size = [this](std::uint16_t n, std::uint16_t wanted, std::uint16_t least) {
+        return transport_.queue_size(n, wanted, least, "rx_queue_size, tx_queue_size");
+    };
     rx_.emplace(dma_, queue_size(queue::receiveq1, config_.rx_size, 2 * UDRV_NET_MIN_DEPTH));
     tx_.emplace(dma_, queue_size(queue::transmitq1, config_.tx_size, UDRV_NET_MIN_DEPTH));
     capabilities_.rx_depth = rx_->size() / 2u;

@@ -89,8 +89,6 @@ class VirtioNet {
     [[nodiscard]] std::uint64_t choose_features(std::uint64_t offered);
     [[nodiscard]] bool has(std::uint64_t feature) const { return (features_ & feature) != 0; }
     [[nodiscard]] MacAddress read_mac();
-    [[nodiscard]] std::uint16_t queue_size(std::uint16_t n, std::uint16_t wanted,
-                                           std::uint16_t least);
     void allocate();
     [[nodiscard]] std::uint32_t buffers_for(std::uint32_t mtu) const;
     void start(const udrv_net_desired& desired);

@@ -64,6 +64,7 @@ class FakeVirtio : public RegisterIo {
     bool reset_hangs = false;
     bool refuses_features = false;
     bool refuses_vectors = false;
+    bool gone = false;       ///< all reads give all ones
     unsigned late_reads = 3; ///< of device_status, until a reset is over
 
     // What a test may look at.
@@ -71,6 +72,7 @@ class FakeVirtio : public RegisterIo {
     std::uint8_t status = 0;
     std::uint64_t accepted = 0;
     unsigned resets = 0;
+    unsigned isr_reads = 0;
     std::map<std::uint16_t, unsigned> notifications; ///< by queue
     std::map<std::uint16_t, unsigned> interrupts;    ///< by queue, that were not suppressed
 
@@ -81,6 +83,8 @@ class FakeVirtio : public RegisterIo {
                 {4, device_at, static_cast<std::uint32_t>(config.size())},
                 multiplier};
     }
+    /// From the next reset on.
+    void set_queue_size(std::uint16_t n, std::uint16_t size) { most_.at(n) = size; }
     [[nodiscard]] bool live() const { return (status & 4) != 0; }
     [[nodiscard]] bool has(std::uint64_t feature) const { return (accepted & feature) != 0; }
 
@@ -213,6 +217,7 @@ class FakeVirtio : public RegisterIo {
     /// Something of the device type's own that takes time; called at reads of device_status.
     virtual void work() {}
     virtual void forget() {} ///< at a reset
+    virtual void check_config_read(std::uint32_t /*at*/) {}
     /// At FEATURES_OK.
     virtual void check_features() {
         EXPECT_EQ(accepted & ~offered, 0u) << "not offered (2.2.1)";
@@ -272,13 +277,19 @@ class FakeVirtio : public RegisterIo {
     }
 
     [[nodiscard]] std::uint32_t read(std::uint32_t at, std::uint32_t width) {
+        if (gone) {
+            return 0xffffffff;
+        }
         if (at >= device_at && at < notify_at) {
             EXPECT_LE(at - device_at + width, config.size()) << "behind the configuration";
             EXPECT_NE(status & 2, 0) << "read before the driver said what it is (3.1.1)";
+            EXPECT_EQ(resetting_, 0u) << "a reset is under way (4.1.4.3.2)";
+            check_config_read(at - device_at);
             return load_le(std::span(config).subspan(at - device_at, width));
         }
         if (at == isr_at) {
             EXPECT_EQ(width, 1u);
+            isr_reads++;
             return std::exchange(isr, std::uint8_t{0});
         }
         EXPECT_LT(at, 0x38u) << "no register there";
@@ -322,6 +333,9 @@ class FakeVirtio : public RegisterIo {
     }
 
     void write(std::uint32_t at, std::uint32_t width, std::uint32_t value) {
+        if (gone) {
+            return;
+        }
         if (at >= notify_at) {
             expect_width(width, 2);
             EXPECT_TRUE(live()) << "notified before DRIVER_OK (3.1.1)";
