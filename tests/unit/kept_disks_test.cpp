@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// How many disks the kernel keeps for a device, on a sysfs of the test's own.
+// What the kernel keeps for a device, on a sysfs of the test's own.
 #include <filesystem>
+#include <fstream>
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -23,8 +24,15 @@ TEST(KeptDisks, AreTheDiskDevicesBelowTheFunction) {
     EXPECT_EQ(kept_disks(address, sys), 0u) << "nobody attached yet";
     fs::create_directories(device / "udrv_disk/udb0");
     EXPECT_EQ(kept_disks(address, sys), 1u);
-    fs::create_directories(device / "udrv_disk/udb1");
+    EXPECT_EQ(kept_sectors(address, 0, sys), 0u) << "nothing is known of it yet";
+    fs::create_directories(device / "udrv_disk/udb1/block/udb1");
     EXPECT_EQ(kept_disks(address, sys), 2u);
+    std::ofstream(device / "udrv_disk/udb0/unit") << "0\n";
+    std::ofstream(device / "udrv_disk/udb1/unit") << "3\n";
+    std::ofstream(device / "udrv_disk/udb1/block/udb1/size") << "8388608016\n";
+    EXPECT_EQ(kept_sectors(address, 3, sys), 8388608016u);
+    EXPECT_EQ(kept_sectors(address, 0, sys), 0u);
+    EXPECT_EQ(kept_sectors(address, 1, sys), 0u);
     fs::remove_all(sys);
 }
 
