@@ -171,7 +171,8 @@ class BlkService : public ServiceLoop<BlkService<C>> {
             if (troubles.changes != seen_.changes) {
                 this->reporter_.log(spdlog::level::warn,
                                     "disks of the controller were added, removed or changed: "
-                                    "`udrv upgrade` serves new ones");
+                                    "`udrv upgrade` serves new ones; another size needs an unbind "
+                                    "and a bind");
             }
             seen_ = troubles;
         }
