@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# usage: disk_test.sh [DRIVER MODEL]
-# Two disks of one controller, driven by udrv. MODEL is QEMU's name of the controller. When
-# the guest is gone, the images are compared with what was written. Without arguments: AHCI
-# and IDE. A driver is one function here, and one case in guest/disk.sh.
+# usage: disk_test.sh [DRIVER MODEL [iommu]]
+# The battery of disk drivers: two disks, of one controller or of two, driven by udrv. MODEL is
+# QEMU's name of the controller, with its options; `iommu` puts it behind an IOMMU. When the
+# guest is gone, the images are compared with what was written. Without arguments: AHCI and IDE.
+# A driver is one function here, and one case in guest/disk.sh.
 . "$(dirname "$0")/lib.sh"
 
 images=$(mktemp -d)
@@ -73,7 +74,7 @@ namespace() { # NSID IMAGE OPTIONS
         "-device nvme-ns,drive=ns$1,bus=nvme0,nsid=$1$3"
 }
 # A third namespace of 4 KiB blocks, and a controller whose only one has metadata.
-drive_nvme() { # MODEL
+drive_nvme() { # MODEL [iommu]
     truncate -s 16M "$images/metadata"
     disks "NVMe${2:+, $2}" ${2:+"--$2"} \
         --qemu "-device $1,id=nvme0,serial=udrv0,addr=0x1a $(namespace 1 first '') $(namespace 2 second '')" \
@@ -82,10 +83,19 @@ drive_nvme() { # MODEL
         --qemu "-drive if=none,id=meta,format=raw,file=$images/metadata -device nvme-ns,drive=meta,bus=nvme1,ms=8" \
         -- disk.sh nvme 0000:00:1a.0 nvme
 }
+# A function a disk, and one that is legacy only.
+drive_virtio_blk() { # MODEL [iommu]
+    local model=$1${2:+,iommu_platform=on}
+    disks "virtio-blk${2:+, $2}" ${2:+"--$2"} \
+        --qemu "-drive if=none,id=d0,format=raw,file=$images/first,discard=unmap -device $model,drive=d0,serial=udrv0,addr=0x1a" \
+        --qemu "-drive if=none,id=d1,format=raw,file=$images/second,discard=unmap -device $model,drive=d1,serial=udrv1,addr=0x1b" \
+        --qemu "-drive if=none,id=d2,format=raw,file=$images/third -device virtio-blk-pci,disable-modern=on,drive=d2,addr=0x1c" \
+        -- disk.sh virtio_blk 0000:00:1a.0 virtio_blk
+}
 
-run() { # DRIVER MODEL
+run() { # DRIVER MODEL [iommu]
     new_images
-    "drive_$1" "$2"
+    "drive_$1" "${@:2}"
 }
 if [ $# -gt 0 ]; then
     run "$@"

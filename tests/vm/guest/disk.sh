@@ -1,9 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # usage: disk.sh DRIVER BDF KERNEL-DRIVER IMAGES
-# Two disks on one controller, driven by a user process, do what disks do. IMAGES is a
-# folder of the host's with the image of the second one, which the host looks at
-# afterwards; see disk_test.sh.
+# Two disks, driven by user processes, do what disks do. IMAGES is a folder of the host's with
+# the image of the second one, which the host looks at afterwards; see disk_test.sh.
 . tests/vm/guest/disk_lib.sh
 . tests/vm/guest/limits.sh
 . tests/vm/guest/udev_disks.sh
@@ -17,7 +16,32 @@ layout='' part3='' whole=''
 # shellcheck source=/dev/null
 . "$images/layout" # sets them
 
-start() { run_driver "$driver" $bdf; }
+# What a driver has to say of itself: of its functions the disks are udb0, udb1 and so on.
+bdfs=("$bdf")
+model='QEMU HARDDISK' serials='udrv0 udrv1' names='"udb0","udb1"' ata=yes
+case $driver in
+nvme) # the serial number is the controller's
+    model='QEMU NVMe Ctrl' serials='udrv0 udrv0' names='"udb0","udb1","udb2"' ata=''
+    ;;
+virtio_blk) # a function a disk
+    bdfs=("$bdf" 0000:00:1b.0)
+    model=virtio-blk names='"udb0" "udb1"' ata=''
+    ;;
+esac
+
+start() {
+    local each
+    for each in "${bdfs[@]}"; do run_driver "$driver" "$each" || return 1; done
+}
+stop() { # [SIGNAL]: the worst exit status
+    local each status=0
+    for each in "${bdfs[@]}"; do stop_driver "$each" "${1:-TERM}" || status=$?; done
+    return $status
+}
+# The second disk, as a driver of the kernel has it.
+stock_disk() {
+    if [ ${#bdfs[@]} = 1 ]; then kernel_disk "$bdf" 2; else kernel_disk "${bdfs[1]}" 1; fi
+}
 allocated() { command stat -c %b "$images/second"; } # in units of 512 bytes
 
 phase 'bad input'
@@ -40,51 +64,55 @@ ide)
     refused 'a CD drive' ahci 0000:00:16.0 'port 2: an ATAPI device'
     ;;
 nvme) refused 'metadata' nvme 0000:00:1b.0 'find a namespace' 'namespace 1: its format has 8 bytes of metadata' ;;
+virtio_blk) refused 'a legacy device' virtio_blk 0000:00:1c.0 'find the device.s registers' 'legacy device is not supported' ;;
 esac
 
 phase "the kernel's driver, for comparison"
 modprobe sd_mod
 modprobe $kernel_driver
-echo $bdf >/sys/bus/pci/drivers_probe
-check "$kernel_driver: a disk" wait_for 20 kernel_disk $bdf 2
+for each in "${bdfs[@]}"; do echo "$each" >/sys/bus/pci/drivers_probe; done
+check "$kernel_driver: a disk" wait_for 20 stock_disk
 [ "$driver" != nvme ] || queue_attributes "$(basename "$(kernel_disk $bdf 1)")" >/tmp/stock-$bdf
 speed_header
-speed $kernel_driver "$(kernel_disk $bdf 2)"
-speed $kernel_driver "$(kernel_disk $bdf 2)"
+speed $kernel_driver "$(stock_disk)"
+speed $kernel_driver "$(stock_disk)"
 # What smartctl says of an ATA disk, without the disk's name and the time of day.
 smart() { smartctl -d ata -a "$1" | grep -vE '^(Local Time is|smartctl )'; }
-if [ "$driver" != nvme ]; then
-    "$helpers/disk_probe" ata "$(kernel_disk $bdf 2)" >/tmp/ata-stock
-    smart "$(kernel_disk $bdf 2)" >/tmp/smart-stock
+if [ -n "$ata" ]; then
+    "$helpers/disk_probe" ata "$(stock_disk)" >/tmp/ata-stock
+    smart "$(stock_disk)" >/tmp/smart-stock
 fi
 
-require 'bind' "$udrv" bind --unsafe-no-iommu $bdf
+for each in "${bdfs[@]}"; do require 'bind' "$udrv" bind --unsafe-no-iommu "$each"; done
 require 'start' start
 mark_kernel_log
 speed udrv $second
 speed udrv $second
-check 'the counters' write_stats $bdf
-echo "each request of these: $(stat system_calls_per_request) system calls," \
-    "$(stat interrupts_per_request) interrupts, $(stat context_switches_per_request) context switches"
+last=${bdfs[-1]} # the second disk's
+check 'the counters' write_stats "$last"
+echo "each request of these: $(stat system_calls_per_request "$last") system calls," \
+    "$(stat interrupts_per_request "$last") interrupts, $(stat context_switches_per_request "$last") context switches"
 
 phase 'what it is'
 check 'both disks are there when the driver says ready' test -b $disk -a -b $second
-model='QEMU HARDDISK' serials='udrv0 udrv1' names='"udb0","udb1"'
-if [ "$driver" = nvme ]; then # the serial number is the controller's
-    model='QEMU NVMe Ctrl' serials='udrv0 udrv0' names='"udb0","udb1","udb2"'
+if [ "$driver" = nvme ]; then
     check_eq 'namespaces' "$(cat /sys/block/udb[012]/device/unit | xargs)" '1 2 5'
 fi
 check_eq 'lsblk: model' "$(lsblk -dno MODEL $disk | xargs)" "$model"
 check_eq 'lsblk: serials' "$(lsblk -dno SERIAL $disk $second | xargs)" "$serials"
-check_eq 'status names all' "$("$udrv" status --json | tr -d ' \n' | grep -o '"names":\[[a-z0-9",]*\]')" \
-    "\"names\":[$names]"
+check_eq 'status names all' "$("$udrv" status --json | tr -d ' \n' | grep -o '"names":\[[a-z0-9",]*\]' |
+    sed 's/.*\[\(.*\)\]/\1/' | paste -sd' ')" "$names"
 check_eq 'no driver of the kernel has it' "$(basename "$(readlink /sys/bus/pci/devices/$bdf/driver)")" udrv
 
-if [ "$driver" = nvme ]; then # vm.discard does it for the others
-    our_limits udb0 NVMe nvme $bdf
-    nvme_links $bdf udb0 udb1
-fi
-if [ "$driver" != nvme ]; then # ATA
+case $driver in
+nvme)
+    our_limits udb0 NVMe nvme "$bdf" # vm.discard does it for the ATA disks
+    nvme_links "$bdf" udb0 udb1
+    ;;
+virtio_blk) virtio_links "${bdfs[@]}" ;;
+esac
+
+if [ -n "$ata" ]; then
     check 'identity, health and power' "$helpers/disk_probe" ata $second
     "$helpers/disk_probe" ata $second >/tmp/ata
     check_eq 'and what the kernel'"'"'s driver says of it' "$(diff /tmp/ata-stock /tmp/ata)" ''
@@ -180,7 +208,7 @@ make_root $mnt
 work_in_root $mnt >/tmp/root.out 2>&1 &
 root=$!
 check 'a program from it runs' wait_for 30 test -s $mnt/tmp/rounds
-stop_driver $bdf KILL
+stop KILL
 require 'the driver dies and starts again' start
 rounds=$(cat $mnt/tmp/rounds)
 check 'the work goes on' wait_for 30 not grep -qx "$rounds" $mnt/tmp/rounds
@@ -203,9 +231,12 @@ probe $second $whole >/tmp/probe1.out &
 load1=$!
 kills=0
 while sleep 0.7 && { alive $load0 || alive $load1; } && [ $kills -lt 5 ]; do
-    stop_driver $bdf KILL
+    stop KILL
     kills=$((kills + 1))
-    check_eq "kill $kills: nothing pinned, bus mastering off" "$(attr pinned_bytes) $(bus_master)" '0 0'
+    for each in "${bdfs[@]}"; do
+        check_eq "kill $kills: nothing pinned, bus mastering off" \
+            "$(attr pinned_bytes "$each") $(bus_master "$each")" '0 0'
+    done
     require "kill $kills: a successor starts" start
 done
 check_ge 'kills under load' $kills 2
@@ -216,7 +247,7 @@ check 'the first reads back' "$helpers/disk_probe" check $disk $part3
 check 'the second reads back' "$helpers/disk_probe" check $second $whole
 
 phase 'planned end and a new start'
-check 'SIGTERM ends the driver with status 0' stop_driver $bdf
+check 'SIGTERM ends the driver with status 0' stop
 require 'start' start
 check_eq 'no other kernel message in all of it' \
     "$(new_kernel_messages | grep -vE ' udb[012]:| (EXT4-fs|XFS|SGI XFS|loop|raid6|xor:|JFS|random:)|drop_caches' | head -n 3)" ''
@@ -230,6 +261,7 @@ sleep 0.5
 check 'unbind --force' timeout 60 "$udrv" unbind --force $bdf
 wait $load
 check_eq 'a write under way fails: status' $? 1
+for each in "${bdfs[@]:1}"; do check 'the other function as well' timeout 60 "$udrv" unbind --force "$each"; done
 check 'the disks are gone' not test -b $disk -o -b $second
 drop_caches
 check 'reading fails' not cat $mnt/file

@@ -44,7 +44,7 @@ speed_header() {
 kernel_disk() { # BDF NUMBER
     local name
     name=$(find "/sys/bus/pci/devices/$1/" \( -path '*/block/sd*' -name 'sd?' \) -o \
-        \( -path '*/nvme/*' -name 'nvme?n?' \) | sort | sed -n "$2p")
+        \( -path '*/nvme/*' -name 'nvme?n?' \) -o \( -path '*/block/vd*' -name 'vd?' \) | sort | sed -n "$2p")
     [ -n "$name" ] && echo "/dev/${name##*/}"
 }
 

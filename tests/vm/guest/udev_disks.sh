@@ -25,6 +25,17 @@ nvme_links() {
     check 'udevd ends' stop_udevd
 }
 
+# virtio_links BDF...: the names of the kernel's driver
+virtio_links() {
+    check 'udevd' start_udevd
+    check_eq 'bus, serial, path' "$(for disk in udb0 udb1; do
+        for name in ID_BUS ID_SERIAL ID_PATH; do udev_property $disk $name; done
+    done | xargs)" "virtio udrv0 pci-$1-unit-0 virtio udrv1 pci-$2-unit-0"
+    check_eq 'links' "$(readlink -f /dev/disk/by-id/virtio-udrv0 /dev/disk/by-id/virtio-udrv1 | xargs)" \
+        '/dev/udb0 /dev/udb1'
+    check 'udevd ends' stop_udevd
+}
+
 # udev_links BDF: of the first disk a partition gets a filesystem, both are looked at
 udev_links() {
     local part=/dev/udb0p1 link links=0 path=/dev/disk/by-path/pci-$1-unit
