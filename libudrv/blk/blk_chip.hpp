@@ -70,8 +70,12 @@ concept BlkChip = requires(C chip, const C const_chip, std::uint32_t disk,
                            BlkClock::time_point now) {
     // reap() without interrupt() before it may find something.
     { C::completes_in_memory } -> std::convertible_to<bool>;
-    // What was found; constant after construction, in the order of their units.
-    // The out fields are zero. Empty: no disk.
+    // What was found; constant after construction, in the order of their units. The out fields
+    // are zero. Empty: no disk. The kernel refuses (EINVAL) text without a NUL at its end, no
+    // sectors or a part of a block, a physical block of more than 1 MiB, max_sectors below a page,
+    // max_segment_bytes below a page, segment_boundary below a page - 1, masks that are not a
+    // power of two - 1, and discards of less than a physical block. It refuses (ESTALE) a disk
+    // that differs in anything from the one that a predecessor described for that unit.
     { const_chip.disks() } -> std::same_as<std::span<const udrv_blk_disk>>;
     // From here on the chip may interrupt; requests that are done go to `done`, which outlives
     // the chip's service.

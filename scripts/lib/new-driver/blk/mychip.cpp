@@ -39,7 +39,8 @@ MyChip::MyChip(RegisterIo& regs, DmaAllocator& /*dma*/) : regs_(regs) {
         reg::size_low.read(regs_) | std::uint64_t{reg::size_high.read(regs_)} << 32;
     disk.logical_block_bytes = 512;
     disk.physical_block_bytes = 512;
-    copy_text("MyChip", disk.model); // by these three the kernel knows the disk again
+    // A successor has to describe the disk with the same words and limits.
+    copy_text("MyChip", disk.model);
     copy_text("1", disk.serial);
     copy_text("1", disk.revision);
     copy_text("MyChip", disk.vendor);
@@ -79,7 +80,8 @@ void MyChip::reap() {
     // To do: for each request that the chip has completed, done_->add(...).
 }
 
-/// Time-outs, and steps of error recovery. Returns when it wants to be called again.
+/// Time-outs, and steps of error recovery: no request is kept for 120 s, and none is given back
+/// while the chip may still use its memory. Returns when it wants to be called again.
 BlkClock::time_point MyChip::tick(BlkClock::time_point /*now*/) {
     return BlkClock::time_point::max();
 }
