@@ -47,6 +47,10 @@ for kind in net:acme blk:fast_disk2; do
     try "new-driver $kind, in the tree" "$tmp/tree/scripts/new-driver" "$kind" "$name"
     [ "$(grep -vc '^#' "$tmp/tree/drivers/$name/CMakeLists.txt")" = 1 ] || fail "$name: more than one line of CMake"
 done
+[ "$(grep -cE '^drivers/(acme|fast_disk2) +->' "$tmp/tree/docs/structure.md")" = 2 ] ||
+    fail 'docs/structure.md has no line of a new driver'
+try 'docs/structure.md is right' diff <("$tmp/tree/tests/static/layers.sh" --print) \
+    <(sed -n '/^```arrows$/,/^```$/{//!p}' "$tmp/tree/docs/structure.md")
 # The runtime needs no second build for that.
 try 'in the tree: configure' cmake -S "$tmp/tree" -B "$tmp/tree/build" -DUDRV_MODULES=OFF -DUDRV_TESTS=OFF \
     -DUDRV_BENCH=OFF -DUDRV_WERROR=ON -DCMAKE_OPTIMIZE_DEPENDENCIES=ON "${compiler[@]}"
