@@ -90,7 +90,7 @@ drive_virtio_blk() { # MODEL [iommu]
         --qemu "-drive if=none,id=d0,format=raw,file=$images/first,discard=unmap -device $model,drive=d0,serial=udrv0,addr=0x1a" \
         --qemu "-drive if=none,id=d1,format=raw,file=$images/second,discard=unmap -device $model,drive=d1,serial=udrv1,addr=0x1b" \
         --qemu "-drive if=none,id=d2,format=raw,file=$images/third -device virtio-blk-pci,disable-modern=on,drive=d2,addr=0x1c" \
-        -- disk.sh virtio_blk 0000:00:1a.0 virtio_blk
+        --qemu "$(monitor_options "$images")" -- disk.sh virtio_blk 0000:00:1a.0 virtio_blk
 }
 
 run() { # DRIVER MODEL [iommu]

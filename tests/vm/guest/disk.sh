@@ -252,6 +252,19 @@ require 'start' start
 check_eq 'no other kernel message in all of it' \
     "$(new_kernel_messages | grep -vE ' udb[012]:| (EXT4-fs|XFS|SGI XFS|loop|raid6|xor:|JFS|random:)|drop_caches' | head -n 3)" ''
 
+if [ "$driver" = virtio_blk ]; then
+    phase 'a disk grows'
+    require "QEMU's monitor" open_monitor
+    sectors=$(blockdev --getsz $second)
+    monitor 'block_resize d1 264M'
+    check 'the driver says so' wait_for 20 grep -q 'another size needs an unbind' "/tmp/driver-$last.err"
+    stop KILL
+    require 'a successor starts' start
+    check 'it says what there is' grep -q 'grown from 256 to 264 MiB' "/tmp/driver-$last.err"
+    check_eq 'the size is what it was' "$(blockdev --getsz $second)" "$sectors"
+    check 'all of it is there' "$helpers/disk_probe" check $second $whole
+fi
+
 phase 'unbind by force while mounted'
 check 'mkfs' mkfs.ext4 -q ${disk}p4
 check 'mount' mount ${disk}p4 $mnt
