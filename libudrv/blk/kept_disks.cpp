@@ -35,7 +35,7 @@ std::size_t kept_disks(const PciAddress& address, const std::string& sys) {
 std::uint64_t kept_sectors(const PciAddress& address, std::uint32_t unit, const std::string& sys) {
     for (const fs::directory_entry& disk : disks_of(address, sys)) {
         if (fs::exists(disk.path() / "unit") && number_in(disk.path() / "unit") == unit) {
-            return number_in(disk.path() / "block" / disk.path().filename() / "size");
+            return number_in(fs::path(sys) / "class/block" / disk.path().filename() / "size");
         }
     }
     return 0;

@@ -25,11 +25,12 @@ TEST(KeptDisks, AreTheDiskDevicesBelowTheFunction) {
     fs::create_directories(device / "udrv_disk/udb0");
     EXPECT_EQ(kept_disks(address, sys), 1u);
     EXPECT_EQ(kept_sectors(address, 0, sys), 0u) << "nothing is known of it yet";
-    fs::create_directories(device / "udrv_disk/udb1/block/udb1");
+    fs::create_directories(device / "udrv_disk/udb1");
+    fs::create_directories(sys / "class/block/udb1");
     EXPECT_EQ(kept_disks(address, sys), 2u);
     std::ofstream(device / "udrv_disk/udb0/unit") << "0\n";
     std::ofstream(device / "udrv_disk/udb1/unit") << "3\n";
-    std::ofstream(device / "udrv_disk/udb1/block/udb1/size") << "8388608016\n";
+    std::ofstream(sys / "class/block/udb1/size") << "8388608016\n";
     EXPECT_EQ(kept_sectors(address, 3, sys), 8388608016u);
     EXPECT_EQ(kept_sectors(address, 0, sys), 0u);
     EXPECT_EQ(kept_sectors(address, 1, sys), 0u);

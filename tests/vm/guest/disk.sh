@@ -256,7 +256,7 @@ if [ "$driver" = virtio_blk ]; then
     phase 'a disk grows'
     require "QEMU's monitor" open_monitor
     sectors=$(blockdev --getsz $second)
-    monitor 'block_resize d1 264M'
+    monitor 'block_resize d1 264M' >/dev/null
     check 'the driver says so' wait_for 20 grep -q 'another size needs an unbind' "/tmp/driver-$last.err"
     stop KILL
     require 'a successor starts' start
