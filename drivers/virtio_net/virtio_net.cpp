@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <random>
 #include <thread>
 
 #include <fmt/format.h>
@@ -85,6 +86,13 @@ std::uint64_t VirtioNet::choose_features(std::uint64_t offered) {
     if ((features & feature::ctrl_vq) == 0) {
         features &= ~(feature::ctrl_rx | feature::ctrl_mac_addr);
     }
+    // Only fields whose features are offered are there for sure (2.5.1).
+    const std::uint32_t needed = config::needed_bytes(features);
+    if (transport_.config().len_bytes() < needed) {
+        throw_error(
+            EIO, "virtio_net: read the device's configuration",
+            fmt::format("it has {} bytes, not {}", transport_.config().len_bytes(), needed));
+    }
     // A device may be read before all is agreed on (3.1.1, step 4). Larger packets than we
     // have buffers for: then it is not to count on it.
     if ((features & feature::mtu) != 0) {
@@ -93,28 +101,28 @@ std::uint64_t VirtioNet::choose_features(std::uint64_t offered) {
             features &= ~feature::mtu;
         }
     }
-    const std::uint32_t needed =
-        (features & feature::speed_duplex) != 0 ? config::duplex.offset + 1 : config::speed.offset;
-    if (transport_.config().len_bytes() < needed) {
-        throw_error(
-            EIO, "virtio_net: read the device's configuration",
-            fmt::format("it has {} bytes, not {}", transport_.config().len_bytes(), needed));
-    }
     return features;
 }
 
 MacAddress VirtioNet::read_mac() {
-    MacAddress mac = transport_.read_config([](RegisterIo& config) {
-        MacAddress read{};
-        for (std::uint32_t i = 0; i < read.size(); i++) {
-            read[i] = config::mac.at(i, 1).read(config);
-        }
-        return read;
-    });
+    MacAddress mac{};
+    if (has(feature::mac)) {
+        mac = transport_.read_config([](RegisterIo& config) {
+            MacAddress read{};
+            for (std::uint32_t i = 0; i < read.size(); i++) {
+                read[i] = config::mac.at(i, 1).read(config);
+            }
+            return read;
+        });
+    }
     const bool zero = std::all_of(mac.begin(), mac.end(), [](auto byte) { return byte == 0; });
-    if (!has(feature::mac) || (mac[0] & 1) != 0 || zero) {
-        // 5.1.5: one of our own. Always the same, so that a successor has it too.
-        mac = {0x02, 0x75, 0x64, 0x72, 0x76, 0x00};
+    if ((mac[0] & 1) != 0 || zero) {
+        // 5.1.5: a random one of our own. A successor's does not count: the interface keeps the
+        // one that it got first.
+        std::random_device random;
+        std::generate(mac.begin(), mac.end(),
+                      [&random] { return static_cast<std::uint8_t>(random()); });
+        mac[0] = static_cast<std::uint8_t>((mac[0] & 0xfcu) | 2u); // local, not a group
     }
     return mac;
 }

@@ -41,6 +41,20 @@ inline constexpr Register<std::uint8_t> duplex{0x10};
 inline constexpr std::uint16_t s_link_up = 1;
 inline constexpr std::uint32_t speed_max = 0x7fffffff; ///< above: not known
 inline constexpr std::uint8_t duplex_half = 0;
+
+/// Bytes of it that a driver needs which has agreed on `features`: it may end there (2.5.1).
+[[nodiscard]] constexpr std::uint32_t needed_bytes(std::uint64_t features) {
+    if ((features & feature::speed_duplex) != 0) {
+        return duplex.offset + 1;
+    }
+    if ((features & feature::mtu) != 0) {
+        return mtu.offset + 2;
+    }
+    if ((features & feature::status) != 0) {
+        return status.offset + 2;
+    }
+    return (features & feature::mac) != 0 ? 6 : 0;
+}
 } // namespace config
 
 /// struct virtio_net_hdr, 5.1.6, before each packet.

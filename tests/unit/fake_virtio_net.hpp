@@ -36,8 +36,9 @@ class FakeVirtioNet final : public FakeVirtio {
     };
 
     explicit FakeVirtioNet(FakeMemory& memory, std::uint64_t features = usual,
-                           std::vector<std::uint16_t> sizes = {256, 256, 64})
-        : FakeVirtio(memory, features, std::move(sizes), 24) {
+                           std::vector<std::uint16_t> sizes = {256, 256, 64},
+                           std::uint32_t config_bytes = 24)
+        : FakeVirtio(memory, features, std::move(sizes), config_bytes) {
         constexpr std::array<std::uint8_t, 6> mac{0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
         std::copy(mac.begin(), mac.end(), config.begin());
         set_link(true);
@@ -255,8 +256,9 @@ class FakeVirtioNet final : public FakeVirtio {
 struct VirtioNetRig {
     explicit VirtioNetRig(std::uint64_t offered = FakeVirtioNet::usual,
                           const virtio_net::Config& config = {}, bool msix = true,
-                          std::vector<std::uint16_t> sizes = {256, 256, 64})
-        : chip(memory, offered, std::move(sizes)),
+                          std::vector<std::uint16_t> sizes = {256, 256, 64},
+                          std::uint32_t config_bytes = 24)
+        : chip(memory, offered, std::move(sizes), config_bytes),
           transport([this](unsigned) -> RegisterIo& { return chip; }, chip.layout(), msix),
           driver(transport, memory, config) {}
 

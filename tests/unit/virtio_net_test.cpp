@@ -2,6 +2,8 @@
 //
 // virtio_net: features, configuration, filters, packets both ways, stops, and devices that
 // lie, against the model.
+#include <algorithm>
+#include <chrono>
 #include <deque>
 #include <random>
 
@@ -84,6 +86,7 @@ TEST(VirtioNetInit, TheLargestMtuIsTheDevices) {
     }
 }
 
+// 5.1.5: a random one, so that two such devices do not share it.
 TEST(VirtioNetInit, AnAddressOfItsOwnWhereTheDeviceHasNone) {
     Rig none(Fake::usual & ~Fake::f_mac);
     none.driver.init();
@@ -91,7 +94,29 @@ TEST(VirtioNetInit, AnAddressOfItsOwnWhereTheDeviceHasNone) {
     Rig group;
     group.chip.config[0] = 1;
     group.driver.init();
-    EXPECT_EQ(group.driver.capabilities().mac, none.driver.capabilities().mac);
+    EXPECT_EQ(group.driver.capabilities().mac[0] & 3, 2);
+    EXPECT_NE(group.driver.capabilities().mac, none.driver.capabilities().mac);
+}
+
+// 2.5.1: as large as the fields that are used need it; others are not read. The model looks.
+TEST(VirtioNetInit, AConfigurationMayBeShort) {
+    constexpr auto without = ~(Fake::f_mac | Fake::f_status | Fake::f_mtu);
+    struct Fit {
+        std::uint64_t features;
+        std::uint32_t least_bytes;
+    };
+    for (const Fit& fit : {Fit{0, 4}, Fit{Fake::f_mac, 6}, Fit{Fake::f_mac | Fake::f_status, 8},
+                           Fit{Fake::f_mtu, 12}, Fit{Fake::f_speed_duplex, 17}}) {
+        const std::uint64_t offered = (Fake::usual & without) | fit.features;
+        Rig rig(offered, {}, true, {256, 256, 64}, std::max(fit.least_bytes, 8u));
+        rig.up();
+        EXPECT_TRUE(rig.chip.live()) << fit.least_bytes;
+        (void)rig.driver.link();
+        if (fit.least_bytes > 8) {
+            Rig less(offered, {}, true, {256, 256, 64}, fit.least_bytes - 1);
+            EXPECT_NE(init_error(less).find("bytes, not"), std::string::npos);
+        }
+    }
 }
 
 TEST(VirtioNetInit, QueuesThatAreTooSmallAreAnError) {
