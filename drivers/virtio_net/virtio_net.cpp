@@ -10,6 +10,7 @@
 #include <cstring>
 #include <random>
 #include <thread>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -21,7 +22,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto command_timeout = 1s;
+constexpr auto answer_look = 1ms; // at answers that were late, once a second
 
 constexpr std::uint64_t wanted_features =
     virtio::feature::version_1 | virtio::feature::event_idx | virtio::feature::access_platform |
@@ -29,9 +30,9 @@ constexpr std::uint64_t wanted_features =
     feature::mac | feature::host_tso4 | feature::host_tso6 | feature::status | feature::ctrl_vq |
     feature::ctrl_rx | feature::ctrl_mac_addr | feature::speed_duplex;
 
-constexpr std::array<std::string_view, 8> names{"rx_csum_partial", "rx_csum_valid", "rx_dropped",
-                                                "tx_dropped",      "rx_notified",   "tx_notified",
-                                                "ctrl_refused",    "device_resets"};
+constexpr std::array<std::string_view, 9> names{
+    "rx_csum_partial", "rx_csum_valid", "rx_dropped", "tx_dropped",   "rx_notified",
+    "tx_notified",     "ctrl_refused",  "ctrl_late",  "device_resets"};
 
 // Memory of the control queue: class, command and data, and the answer at the end.
 constexpr std::size_t ctrl_bytes = 2048;
@@ -183,8 +184,8 @@ void VirtioNet::start(const udrv_net_desired& desired) {
     transport_.run(); // no notification before that
     running_ = true;
     post_receive();
+    asked_ = again_ = false; // the device has forgotten
     set_filter(desired, true);
-    state_ = desired;
 }
 
 void VirtioNet::stop() {
@@ -216,36 +217,111 @@ void VirtioNet::apply(const udrv_net_desired& desired) {
         start(desired);
     } else {
         set_filter(desired, false);
-        state_ = desired;
     }
 }
 
 /// 5.1.6.5.1. Where the device cannot do what is wanted, it lets all through. `all`: it was
-/// reset, else only what has changed is said.
+/// reset, else only what has changed is said. What is not answered soon, link() goes on with.
 void VirtioNet::set_filter(const udrv_net_desired& desired, bool all) {
-    if (!has(feature::ctrl_vq)) {
-        return; // it lets all through
-    }
     const bool addresses = all || !same_addresses(desired, state_);
-    if (!addresses && desired.rx_mode == state_.rx_mode) {
-        return;
+    const bool modes = desired.rx_mode != state_.rx_mode;
+    state_ = desired;
+    if (!ctrl_ || (!addresses && !modes)) {
+        return; // without a control queue it lets all through
     }
-    const bool filtered = !addresses || set_addresses(desired);
-    if (!has(feature::ctrl_rx)) {
-        return;
+    if (asked_) {
+        again_ = true;
+    } else if (addresses || filter_ != Filter::done) {
+        filter_ = Filter::own_address;
+    } else {
+        filter_ = Filter::promisc;
     }
-    const bool promisc = !filtered || (desired.rx_mode & UDRV_NET_PROMISC) != 0;
-    const bool allmulti = (desired.rx_mode & UDRV_NET_ALLMULTI) != 0;
-    (void)command(ctrl::rx_promisc, std::array{std::uint8_t{promisc}});
-    (void)command(ctrl::rx_allmulti, std::array{std::uint8_t{allmulti}});
+    go_on_with_filter(Clock::now() + config_.answer_wait);
+    stats_[ctrl_late] += filter_ != Filter::done ? 1 : 0;
 }
 
-/// 5.1.6.5.2: its own address, and two lists with their lengths. False: not all of it.
-bool VirtioNet::set_addresses(const udrv_net_desired& desired) {
-    const bool own = has(feature::ctrl_mac_addr) && command(ctrl::mac_addr_set, desired.mac);
-    if (!has(feature::ctrl_rx)) {
-        return own;
+/// 5.1.6.5 sets no limit of time for an answer, and some devices answer only while they have a
+/// link. Nobody waits for that longer than `until`.
+void VirtioNet::go_on_with_filter(Clock::time_point until) {
+    while (filter_ != Filter::done) {
+        if (!asked_ && ask()) {
+            asked_ = true;
+            answer_limit_ = Clock::now() + config_.answer_limit;
+        }
+        if (asked_) {
+            if (!answered(until)) {
+                return;
+            }
+            asked_ = false;
+            const auto* memory = reinterpret_cast<const std::uint8_t*>(ctrl_memory_.vaddr);
+            evaluate(memory[ctrl_ack] == ctrl::ok);
+        }
+        const auto next = static_cast<Filter>(static_cast<std::uint8_t>(filter_) + 1);
+        filter_ = std::exchange(again_, false) ? Filter::own_address : next;
     }
+}
+
+/// A device that needs a reset does not answer any more: link() sees to that.
+bool VirtioNet::answered(Clock::time_point until) {
+    for (;;) {
+        const bool late = Clock::now() >= until;
+        const std::uint8_t status = transport_.status();
+        if (ctrl_->take()) {
+            return true;
+        }
+        if (late || ctrl_->broken() || (status & virtio::device_status::device_needs_reset) != 0) {
+            return false;
+        }
+        std::this_thread::sleep_for(10us);
+    }
+}
+
+/// Of the command filter_.
+void VirtioNet::evaluate(bool done) {
+    stats_[ctrl_refused] += done ? 0 : 1;
+    if (filter_ == Filter::own_address) {
+        own_ = done;
+    } else if (filter_ == Filter::table) {
+        filtered_ = done;
+    }
+}
+
+/// The command filter_. False: the device does not know it.
+bool VirtioNet::ask() {
+    const auto mode = [this](std::uint32_t bit) {
+        return std::array{std::uint8_t{(state_.rx_mode & bit) != 0}};
+    };
+    switch (filter_) {
+    case Filter::own_address:
+        own_ = false;
+        filtered_ = false;
+        if (!has(feature::ctrl_mac_addr)) {
+            return false;
+        }
+        command(ctrl::mac_addr_set, state_.mac);
+        return true;
+    case Filter::table:
+        return has(feature::ctrl_rx) && ask_table();
+    case Filter::promisc:
+        if (!has(feature::ctrl_rx)) {
+            return false;
+        }
+        command(ctrl::rx_promisc, filtered_ ? mode(UDRV_NET_PROMISC) : std::array{std::uint8_t{1}});
+        return true;
+    case Filter::allmulti:
+        if (!has(feature::ctrl_rx)) {
+            return false;
+        }
+        command(ctrl::rx_allmulti, mode(UDRV_NET_ALLMULTI));
+        return true;
+    case Filter::done:
+        break;
+    }
+    return false;
+}
+
+/// 5.1.6.5.2: two lists with their lengths.
+bool VirtioNet::ask_table() {
     std::array<std::uint8_t, 2 * 4 + 6 * (1 + UDRV_NET_MAX_UNICAST + UDRV_NET_MAX_MULTICAST)>
         data{};
     std::size_t end = 0;
@@ -253,25 +329,25 @@ bool VirtioNet::set_addresses(const udrv_net_desired& desired) {
         std::memcpy(&data.at(end), bytes, count);
         end += count;
     };
-    const std::uint32_t unicast = std::min<std::uint32_t>(desired.nr_unicast, UDRV_NET_MAX_UNICAST);
-    const std::uint32_t listed = unicast + (own ? 0 : 1);
+    const std::uint32_t unicast = std::min<std::uint32_t>(state_.nr_unicast, UDRV_NET_MAX_UNICAST);
+    const std::uint32_t listed = unicast + (own_ ? 0 : 1);
     put(&listed, sizeof(listed));
-    if (!own) { // the one that it has stays in force as well
-        put(desired.mac, sizeof(desired.mac));
+    if (!own_) { // the one that it has stays in force as well
+        put(state_.mac, sizeof(state_.mac));
     }
-    put(desired.unicast, std::size_t{6} * unicast);
+    put(state_.unicast, std::size_t{6} * unicast);
     const std::uint32_t multicast =
-        std::min<std::uint32_t>(desired.nr_multicast, UDRV_NET_MAX_MULTICAST);
+        std::min<std::uint32_t>(state_.nr_multicast, UDRV_NET_MAX_MULTICAST);
     put(&multicast, sizeof(multicast));
     if (multicast != 0) {
-        put(desired.multicast, std::size_t{6} * multicast);
+        put(state_.multicast, std::size_t{6} * multicast);
     }
-    return command(ctrl::mac_table_set, std::span(data).first(end));
+    command(ctrl::mac_table_set, std::span(data).first(end));
+    return true;
 }
 
-/// 5.1.6.5: one command, and its answer. False: the device does not do it. Throws Error if
-/// it does not answer.
-bool VirtioNet::command(const Command& what, std::span<const std::uint8_t> data) {
+/// 5.1.6.5: one command. From here on ctrl_memory_ is the device's.
+void VirtioNet::command(const Command& what, std::span<const std::uint8_t> data) {
     auto* memory = reinterpret_cast<std::uint8_t*>(ctrl_memory_.vaddr);
     memory[0] = what.class_;
     memory[1] = what.command;
@@ -284,22 +360,6 @@ bool VirtioNet::command(const Command& what, std::span<const std::uint8_t> data)
     if (ctrl_->publish()) {
         transport_.notify(queue::controlq);
     }
-    const auto deadline = std::chrono::steady_clock::now() + command_timeout;
-    while (!ctrl_->take()) {
-        const std::uint8_t status = transport_.status();
-        if (ctrl_->broken() || std::chrono::steady_clock::now() >= deadline ||
-            (status & virtio::device_status::device_needs_reset) != 0) {
-            throw_error(
-                ETIMEDOUT,
-                fmt::format("virtio_net: command {} of class {}", what.command, what.class_),
-                fmt::format("the device does not answer (device_status is {:#04x})", status),
-                "start the driver again: that resets it");
-        }
-        std::this_thread::sleep_for(10us);
-    }
-    const bool done = memory[ctrl_ack] == ctrl::ok;
-    stats_[ctrl_refused] += done ? 0 : 1;
-    return done;
 }
 
 // ---- Interrupt, link and statistics ----------------------------------------------------
@@ -329,12 +389,21 @@ NetLink VirtioNet::link() {
         return {};
     }
     if ((status & virtio::device_status::device_needs_reset) != 0 || rx_->broken() ||
-        tx_->broken()) {
+        tx_->broken() || (ctrl_ && ctrl_->broken())) {
         restart();
     }
     RegisterIo& config = transport_.config();
-    if (has(feature::status) && (config::status.read(config) & config::s_link_up) == 0) {
+    const bool up = !has(feature::status) || (config::status.read(config) & config::s_link_up) != 0;
+    const auto now = Clock::now();
+    if (!up) {
+        answer_limit_ = now + config_.answer_limit; // it may be that it answers only with a link
+    }
+    go_on_with_filter(now + answer_look);
+    if (!up) {
         return {};
+    }
+    if (asked_ && now >= answer_limit_) {
+        restart();
     }
     NetLink link{.up = true, .full_duplex = true, .speed_mbps = unknown_speed};
     if (has(feature::speed_duplex)) {

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -30,6 +31,11 @@ struct Config {
     std::uint16_t tx_size = 256;
     bool iommu = false;      ///< an IOMMU translates what the platform's devices read and write
     bool rx_checksum = true; ///< let the device leave checksums of received packets to us
+    /// For the answers to a new filter. Nothing else is done meanwhile: later ones are looked
+    /// for once a second.
+    std::chrono::milliseconds answer_wait{1'000};
+    /// For an answer, while the link is up; then the device is reset.
+    std::chrono::milliseconds answer_limit{60'000};
 };
 
 inline constexpr std::uint32_t rx_buffer_bytes = 2048;
@@ -81,6 +87,7 @@ class VirtioNet {
         rx_notified,
         tx_notified,
         ctrl_refused,
+        ctrl_late,
         device_resets,
         nr_stats
     };
@@ -94,9 +101,16 @@ class VirtioNet {
     void start(const udrv_net_desired& desired);
     void restart();
     // virtio_net.cpp: what the administrator may change while the device runs
+    using Clock = std::chrono::steady_clock;
+    /// Commands that make the filter, in their order.
+    enum class Filter : std::uint8_t { own_address, table, promisc, allmulti, done };
     void set_filter(const udrv_net_desired& desired, bool all);
-    [[nodiscard]] bool set_addresses(const udrv_net_desired& desired);
-    [[nodiscard]] bool command(const Command& what, std::span<const std::uint8_t> data);
+    void go_on_with_filter(Clock::time_point until);
+    [[nodiscard]] bool answered(Clock::time_point until);
+    void evaluate(bool done);
+    [[nodiscard]] bool ask();
+    [[nodiscard]] bool ask_table();
+    void command(const Command& what, std::span<const std::uint8_t> data);
     // virtio_net_rings.cpp
     void post_receive();
     [[nodiscard]] udrv_net_rx received(const RxChain& chain, const Header& header);
@@ -141,9 +155,15 @@ class VirtioNet {
     std::uint32_t tx_producer_ = 0;
     std::uint32_t tx_consumer_ = 0;
 
-    // Control: one command at a time.
+    // Control: one command at a time. What it is about is in state_.
     std::optional<virtio::Virtqueue> ctrl_;
-    DmaBlock ctrl_memory_;
+    DmaBlock ctrl_memory_;             ///< the device's as long as asked_
+    Filter filter_ = Filter::done;     ///< which command is next, or under way
+    bool asked_ = false;               ///< it is under way
+    bool again_ = false;               ///< after it, from the first one
+    bool own_ = false;                 ///< the device has been given its address
+    bool filtered_ = true;             ///< it lets through the addresses wanted, and no others
+    Clock::time_point answer_limit_{}; ///< for the answer
 
     std::array<std::uint64_t, nr_stats> stats_{};
 };

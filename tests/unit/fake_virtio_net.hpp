@@ -46,9 +46,10 @@ class FakeVirtioNet final : public FakeVirtio {
 
     // What a test may set.
     bool refuses_commands = false;
-    bool loopback = false;  ///< what is sent is received
-    bool reversed = false;  ///< done with chains in the opposite order (2.7.9 allows any)
-    unsigned ctrl_late = 2; ///< reads of device_status, until a command is answered
+    bool loopback = false;          ///< what is sent is received
+    bool reversed = false;          ///< done with chains in the opposite order (2.7.9 allows any)
+    bool mute_without_link = false; ///< no command is answered while the link is down
+    unsigned ctrl_late = 2;         ///< reads of device_status, until a command is answered
 
     // What a test may look at.
     std::vector<Frame> wire;
@@ -187,7 +188,7 @@ class FakeVirtioNet final : public FakeVirtio {
 
     /// The control queue, late.
     void work() override {
-        if (!live() || !has(f_ctrl_vq)) {
+        if (!live() || !has(f_ctrl_vq) || (mute_without_link && config[6] == 0)) {
             return;
         }
         if (!pending_ && waiting(2) != 0) {
