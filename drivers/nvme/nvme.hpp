@@ -122,6 +122,7 @@ class Nvme {
     enum class Question : std::uint8_t {
         controller,
         limits,
+        host_behavior, ///< if its statuses may ask for delays
         number_of_queues,
         completion_queue,
         submission_queue,
@@ -195,6 +196,7 @@ class Nvme {
     [[nodiscard]] bool answered();
     [[nodiscard]] bool evaluate(std::uint16_t status);
     [[nodiscard]] bool meet_controller();
+    void ask_for_delays();
     void list_namespaces(bool listed);
     void ask_next_namespace();
     void meet_namespace(std::uint16_t status);

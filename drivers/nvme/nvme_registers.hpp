@@ -170,9 +170,14 @@ inline constexpr std::uint32_t nvm_limits = 0x06; // of the NVM command set, CSI
 namespace feature { // NVMe 5.21.1
 inline constexpr std::uint32_t number_of_queues = 0x07;
 inline constexpr std::uint32_t async_events = 0x0b;
+inline constexpr std::uint32_t host_behavior = 0x16;
 inline constexpr std::uint32_t event_critical_warnings = 0x1f; // of async_events
 inline constexpr std::uint32_t event_namespaces = 1u << 8;     // also a bit of OAES
 } // namespace feature
+
+/// Host Behavior Support, 512 bytes (NVMe 5.21.1, of that title). The first says whether the
+/// host keeps to the delays of retries (ACRE); without it no status asks for one.
+inline constexpr std::size_t host_behavior_acre = 0;
 
 namespace queue { // of Create I/O Submission and Completion Queue (NVMe 5.3, 5.4)
 inline constexpr std::uint32_t contiguous = 1u << 0;

@@ -28,10 +28,15 @@ constexpr std::size_t names_offset = 4; // SN and MN (NVMe 5.15.2.2)
 
 /// Of the questions, in their order.
 constexpr const char* question_names[] = {
-    "Identify of the controller",      "Identify of the NVM command set's limits",
-    "Set Features (Number of Queues)", "Create I/O Completion Queue",
-    "Create I/O Submission Queue",     "Identify of the active namespaces",
-    "Identify of a namespace",         "Set Features (Asynchronous Event Configuration)",
+    "Identify of the controller",
+    "Identify of the NVM command set's limits",
+    "Set Features (Host Behavior Support)",
+    "Set Features (Number of Queues)",
+    "Create I/O Completion Queue",
+    "Create I/O Submission Queue",
+    "Identify of the active namespaces",
+    "Identify of a namespace",
+    "Set Features (Asynchronous Event Configuration)",
 };
 
 /// CAP.TO: longest that CSTS.RDY may take to follow CC.EN (NVMe 3.1.1). 0 is not meant.
@@ -245,6 +250,11 @@ void Nvme::ask(Question question) {
         entry.prp1 = data_.dma_addr;
         entry.cdw10 = cns::nvm_limits;
         break;
+    case Question::host_behavior:
+        entry.opc = admin::set_features;
+        entry.prp1 = data_.dma_addr;
+        entry.cdw10 = feature::host_behavior;
+        break;
     case Question::number_of_queues: // one of each, 0's based (NVMe 5.21.1.7)
         entry.opc = admin::set_features;
         entry.cdw10 = feature::number_of_queues;
@@ -280,6 +290,9 @@ void Nvme::ask(Question question) {
         break;
     }
     std::memset(data_.vaddr, 0, page_bytes); // what does not come is not valid
+    if (question == Question::host_behavior) {
+        data_.vaddr[host_behavior_acre] = std::byte{1};
+    }
     state_ = State::asking;
     question_ = question;
     answered_ = false;
@@ -306,7 +319,8 @@ bool Nvme::answered() {
 /// What the answer means, and the next question.
 bool Nvme::evaluate(std::uint16_t status) {
     const bool good = status::code(status) == 0;
-    const bool may_fail = question_ == Question::limits || question_ >= Question::active_namespaces;
+    const bool may_fail = question_ == Question::limits || question_ == Question::host_behavior ||
+                          question_ >= Question::active_namespaces;
     if (!good && !may_fail) {
         failed("the status", status::code(status));
         return false;
@@ -314,14 +328,20 @@ bool Nvme::evaluate(std::uint16_t status) {
     switch (question_) {
     case Question::controller:
         if (meet_controller()) {
-            const bool has_limits = first_ && reg::vs.read(regs_) >= version_1_4;
-            ask(has_limits ? Question::limits : Question::number_of_queues);
+            if (first_ && reg::vs.read(regs_) >= version_1_4) {
+                ask(Question::limits);
+            } else {
+                ask_for_delays();
+            }
         }
         break;
     case Question::limits:
         if (good) {
             parse_limits(page(), identity_);
         }
+        ask_for_delays();
+        break;
+    case Question::host_behavior:
         ask(Question::number_of_queues);
         break;
     case Question::number_of_queues:
@@ -369,6 +389,14 @@ bool Nvme::meet_controller() {
     }
     std::memcpy(names_.data(), names, names_.size());
     return true;
+}
+
+/// CRD (NVMe 4.6.1) is used only after that was enabled, which a reset forgets.
+void Nvme::ask_for_delays() {
+    const auto& delays = identity_.retry_delay;
+    const bool any =
+        std::any_of(delays.begin(), delays.end(), [](std::uint16_t delay) { return delay != 0; });
+    ask(any ? Question::host_behavior : Question::number_of_queues);
 }
 
 void Nvme::list_namespaces(bool listed) {

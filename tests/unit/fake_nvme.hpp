@@ -77,6 +77,8 @@ class FakeNvme final : public RegisterIo {
         std::vector<std::uint8_t> data;
         bool write_protected = false;
         std::uint8_t dlfeat = 0;
+        unsigned format = 1;         ///< index of the one that is used
+        std::uint64_t nguid_low = 0; ///< first half of NGUID
         [[nodiscard]] std::uint64_t blocks() const { return data.size() >> lbads; }
     };
 
@@ -93,6 +95,7 @@ class FakeNvme final : public RegisterIo {
     std::uint8_t aerl = 3;
     std::uint8_t cntrltype = 1;
     std::array<std::uint16_t, 3> crdt{};
+    std::uint8_t cap_to = 4; ///< in units of 500 ms
     std::string model = "Fake NVMe";
     std::string serial = "SN-1";
     bool nvm_command_set = true;
@@ -106,7 +109,11 @@ class FakeNvme final : public RegisterIo {
     unsigned cfs_at_enable = 0; ///< so many times
     bool gone = false;          ///< all reads give all ones
     bool admin_hangs = false;
-    bool hung = false; ///< no I/O command ends
+    std::set<std::uint8_t> unanswered;  ///< opcodes of admin commands that get lost
+    std::set<std::uint8_t> no_features; ///< identifiers: Invalid Field
+    std::uint8_t critical_warning = 0;  ///< of the SMART / Health log page, while it lasts
+    std::set<std::uint32_t> changed;    ///< the Changed Namespace List, until it is read
+    bool hung = false;                  ///< no I/O command ends
     bool abort_works = true;
     std::set<std::uint64_t> hangs; ///< logical blocks: reads and writes of these do not end
     /// Status (SCT << 8 | SC, DNR, CRD as in the field without the phase tag) by block.
@@ -122,7 +129,8 @@ class FakeNvme final : public RegisterIo {
     std::vector<Command> log; ///< all that was fetched
     unsigned resets = 0;      ///< CC.EN from 1 to 0
     unsigned shutdowns = 0;
-    std::vector<std::uint8_t> pages_read; ///< log pages
+    std::vector<std::uint8_t> features_set; ///< identifiers
+    std::vector<std::uint8_t> pages_read;   ///< log pages
     std::mt19937 random{1};
 
     explicit FakeNvme(FakeMemory& memory) : memory_(memory) {
@@ -164,6 +172,22 @@ class FakeNvme final : public RegisterIo {
         masked_.insert(page);
         post(0, command.cid(), 0, type | info << 8 | std::uint32_t{page} << 16);
         return true;
+    }
+    /// Reports `critical_warning`, which it does as long as its bits are not masked (5.2, 5.21.1,
+    /// "Asynchronous Event Configuration").
+    void warn() {
+        if ((critical_warning & event_config_ & 0xff) != 0) {
+            (void)event(1, 0, 2);
+        }
+    }
+    /// A namespace gets another format, of the same number of blocks, from elsewhere.
+    bool format(std::uint32_t nsid, unsigned lbads) {
+        Namespace& ns = namespaces.at(nsid);
+        const std::uint64_t blocks = ns.blocks();
+        ns.lbads = lbads;
+        ns.data.assign(blocks << lbads, 0);
+        changed.insert(nsid);
+        return event(2, 0, 4);
     }
     /// All admin commands that are on their way end.
     void settle() {
@@ -269,7 +293,7 @@ class FakeNvme final : public RegisterIo {
     std::uint32_t value_of(std::uint32_t offset) {
         switch (offset) {
         case CAP:
-            return mqes | 1u << 16 | 4u << 24; // CQR; 2 s
+            return mqes | 1u << 16 | std::uint32_t{cap_to} << 24; // CQR
         case CAP_HIGH:
             return dstrd | (nvm_command_set ? 1u << 5 : 0) | mpsmin << 16 | 4u << 20;
         case VS:
@@ -324,6 +348,9 @@ class FakeNvme final : public RegisterIo {
             events_.clear();
             masked_.clear();
             ids_.clear();
+            acre_ = false; // not saved (5.21.1, "Host Behavior Support")
+            deletion_asked_ = false;
+            event_config_ = 0;
             queues_[0] = queues_[1] = completions_[0] = completions_[1] = {};
             csts_ &= ~0xcu;
             ready_due_ = passed_ + lateness;
@@ -332,8 +359,10 @@ class FakeNvme final : public RegisterIo {
             }
         } else if (on && (value & 0xc000) != 0) {
             EXPECT_EQ(value >> 14 & 3, 1u) << "a normal shutdown (3.1.5)";
-            EXPECT_FALSE(queues_[1].created) << "queues are deleted first (7.6.2)";
-            EXPECT_FALSE(completions_[1].created) << "queues are deleted first (7.6.2)";
+            // It may be late with that: the notification does not depend on it.
+            const bool deleted = !queues_[1].created && !completions_[1].created;
+            EXPECT_TRUE(deleted || deletion_asked_) << "queues are deleted first (7.6.2)";
+            EXPECT_TRUE(ready()) << "a shutdown of a controller that is not ready (3.1.5)";
             shutdowns++;
             csts_ |= 2u << 2;
         }
@@ -380,9 +409,10 @@ class FakeNvme final : public RegisterIo {
                 EXPECT_EQ(command.dw[0] & 0xff00, 0u) << "FUSE, PSDT: PRPs (4.2)";
                 EXPECT_TRUE(ids_.emplace(n, command.cid()).second)
                     << "identifier " << command.cid() << " is in use (4.2)";
+                deletion_asked_ = deletion_asked_ || (n == 0 && command.opc() == DELETE_SQ);
                 if (n == 1) {
                     io_.push_back(command);
-                } else {
+                } else if (!unanswered.contains(command.opc())) {
                     pending_.push_back({command, passed_ + lateness});
                 }
             }
@@ -400,6 +430,9 @@ class FakeNvme final : public RegisterIo {
         ASSERT_NE((queue.tail + 1) % queue.size, queue.head)
             << "the completion queue is too small for what is under way (4.1)";
         ids_.erase({number, cid});
+        if (!acre_) {
+            status = static_cast<std::uint16_t>(status & ~0x1800); // no delay (4.6.1, CRD)
+        }
         std::array<std::uint32_t, 4> entry{
             dw0, 0, queues_[number].head | std::uint32_t{number} << 16,
             cid | std::uint32_t{status} << 17 | std::uint32_t{queue.phase} << 16};
@@ -429,8 +462,7 @@ class FakeNvme final : public RegisterIo {
             identify(command);
             break;
         case SET_FEATURES:
-            EXPECT_TRUE((command.dw[10] & 0xff) == 7 || (command.dw[10] & 0xff) == 11);
-            post(0, command.cid(), 0, (command.dw[10] & 0xff) == 7 ? 0x003f003f : 0);
+            set_features(command);
             break;
         case CREATE_CQ:
         case CREATE_SQ:
@@ -444,12 +476,7 @@ class FakeNvme final : public RegisterIo {
             abort(command);
             break;
         case GET_LOG:
-            EXPECT_EQ(command.dw[1], 0xffffffff) << "of the controller (5.14)";
-            pages_read.push_back(static_cast<std::uint8_t>(command.dw[10]));
-            masked_.erase(static_cast<std::uint8_t>(command.dw[10]));
-            std::memset(memory_.translate(command.prp1(), ((command.dw[10] >> 16) + 1) * 4), 0,
-                        ((command.dw[10] >> 16) + 1) * 4);
-            post(0, command.cid(), 0);
+            get_log(command);
             break;
         case ASYNC_EVENT:
             if (events_.size() > aerl) {
@@ -457,11 +484,64 @@ class FakeNvme final : public RegisterIo {
                 post(0, command.cid(), 0x105);
             } else {
                 events_.push_back(command);
+                warn();
             }
             break;
         default:
             ADD_FAILURE() << "admin command " << int{command.opc()};
         }
+    }
+
+    void set_features(const Command& command) {
+        const auto feature = static_cast<std::uint8_t>(command.dw[10]);
+        features_set.push_back(feature);
+        if (no_features.contains(feature)) {
+            post(0, command.cid(), 0x4002);
+            return;
+        }
+        std::uint32_t dw0 = 0;
+        switch (feature) {
+        case 0x07:
+            dw0 = 0x003f003f;
+            break;
+        case 0x0b:
+            event_config_ = command.dw[11];
+            break;
+        case 0x16: {
+            std::array<std::uint8_t, 512> behavior{};
+            std::memcpy(behavior.data(), memory_.translate(command.prp1(), 512), 512);
+            EXPECT_EQ(command.prp1() & 0xfff, 0u) << "512 bytes in one piece";
+            EXPECT_LE(behavior[0], 1u) << "ACRE (5.21.1, Host Behavior Support)";
+            EXPECT_EQ(std::count(behavior.begin() + 1, behavior.end(), 0), 511) << "reserved";
+            acre_ = behavior[0] == 1;
+            break;
+        }
+        default:
+            ADD_FAILURE() << "feature " << int{feature};
+        }
+        post(0, command.cid(), 0, dw0);
+        warn();
+    }
+
+    /// RAE is 0: events of its kind come again (5.14).
+    void get_log(const Command& command) {
+        EXPECT_EQ(command.dw[1], 0xffffffff) << "of the controller (5.14)";
+        EXPECT_EQ(command.dw[10] & 0xff00, 0u) << "RAE, LSP";
+        const auto number = static_cast<std::uint8_t>(command.dw[10]);
+        std::vector<std::uint32_t> page((command.dw[10] >> 16) + 1);
+        pages_read.push_back(number);
+        masked_.erase(number);
+        if (number == 2) {
+            page.at(0) = critical_warning;
+        }
+        if (number == 4) {
+            std::copy(changed.begin(), changed.end(), page.begin());
+            changed.clear();
+        }
+        std::memcpy(memory_.translate(command.prp1(), page.size() * 4), page.data(),
+                    page.size() * 4);
+        post(0, command.cid(), 0);
+        warn();
     }
 
     void identify(const Command& command) {
@@ -484,12 +564,16 @@ class FakeNvme final : public RegisterIo {
                 const Namespace& ns = found->second;
                 put(0, ns.blocks(), 8);
                 put(8, ns.blocks(), 8);
-                page[25] = 1; // two formats
-                page[26] = 1; // the second is used
+                // FLBAS: bits 6:5 are the upper ones of the index (NVM Command Set 1.0).
+                page[25] = static_cast<std::uint8_t>(std::max(ns.format, 1u));
+                page[26] = static_cast<std::uint8_t>((ns.format & 15) | ns.format >> 4 << 5);
+                put(104, ns.nguid_low, 8);
                 page[33] = ns.dlfeat;
                 page[99] = ns.write_protected ? 1 : 0;
-                put(128, 9 << 16, 4);
-                put(132, ns.metadata | ns.lbads << 16, 4);
+                for (unsigned n = 0; n <= page[25]; n++) {
+                    put(128 + 4 * std::size_t{n}, 9 << 16, 4);
+                }
+                put(128 + 4 * std::size_t{ns.format}, ns.metadata | ns.lbads << 16, 4);
             }
             break;
         }
@@ -737,6 +821,9 @@ class FakeNvme final : public RegisterIo {
     std::set<std::uint8_t> masked_;
     std::set<std::pair<std::uint16_t, std::uint16_t>> ids_;
     bool message_ = false;
+    bool acre_ = false;              ///< Advanced Command Retry is enabled
+    bool deletion_asked_ = false;    ///< of the submission queue
+    std::uint32_t event_config_ = 0; ///< which events are wanted
 };
 
 } // namespace udrv::test

@@ -2,6 +2,7 @@
 //
 // NVMe: commands that fail, hang or are lost, a controller that breaks, lies or has news.
 // Sections are those of NVMe 1.4.
+#include <algorithm>
 #include <optional>
 
 #include <gtest/gtest.h>
@@ -57,7 +58,8 @@ TEST_F(NvmeRecovery, ButNotForEver) {
     EXPECT_EQ(counters().retries, 5u);
 }
 
-// CRD names one of three delays, in units of 100 ms (4.6.1, 5.15.2.2).
+// CRD names one of three delays, in units of 100 ms (4.6.1, 5.15.2.2), for a host that has said
+// that it keeps them (5.21.1, "Host Behavior Support").
 TEST_F(NvmeRecovery, ARetryWaitsForAsLongAsTheControllerAsks) {
     rig.chip.crdt = {5, 20, 50};
     rig.chip.bad[0] = 0x006 | 2 << 11; // Internal Error, CRD 2
@@ -75,6 +77,39 @@ TEST_F(NvmeRecovery, ARetryWaitsForAsLongAsTheControllerAsks) {
     EXPECT_EQ(rig.chip.under_way(), 0u);
     rig.expect_right(rig.finish(1));
     EXPECT_GE(rig.now, begin + 2s);
+}
+
+// That it was said is forgotten with each reset.
+TEST_F(NvmeRecovery, AlsoAfterAReset) {
+    rig.chip.crdt = {0, 20, 0};
+    rig.start();
+    rig.read(1);
+    rig.chip.fatal();
+    rig.expect_right(rig.finish(1));
+    EXPECT_EQ(counters().resets, 1u);
+    rig.chip.bad[0] = 0x006 | 2 << 11;
+    rig.chip.bad_times[0] = 1;
+    rig.read(1);
+    const auto begin = rig.now;
+    rig.expect_right(rig.finish(1));
+    EXPECT_GE(rig.now, begin + 2s);
+}
+
+TEST_F(NvmeRecovery, DelaysAreAskedForWhereThereAreAny) {
+    constexpr std::uint8_t host_behavior = 0x16;
+    const auto asked = [&](NvmeRig& one) {
+        one.start();
+        one.fill(9);
+        one.read(4);
+        one.expect_right(one.finish(4));
+        return std::count(one.chip.features_set.begin(), one.chip.features_set.end(),
+                          host_behavior);
+    };
+    EXPECT_EQ(asked(rig), 0) << "older controllers do not know it";
+    NvmeRig refuses;
+    refuses.chip.crdt = {5, 0, 0};
+    refuses.chip.no_features = {host_behavior};
+    EXPECT_EQ(asked(refuses), 1) << "and is served all the same";
 }
 
 TEST_F(NvmeRecovery, StatusesAreTold) {
