@@ -39,9 +39,10 @@ constexpr const char* question_names[] = {
     "Set Features (Asynchronous Event Configuration)",
 };
 
-/// CAP.TO: longest that CSTS.RDY may take to follow CC.EN (NVMe 3.1.1). 0 is not meant.
+/// CAP.TO: longest that CSTS.RDY may take to follow CC.EN (NVMe 3.1.1). A unit more, as Linux
+/// does: some are late, and 0 is not meant.
 std::chrono::milliseconds ready_timeout(RegisterIo& regs) {
-    return std::max<std::uint32_t>(cap::to(reg::cap.read(regs)), 1) * 500ms;
+    return (cap::to(reg::cap.read(regs)) + 1) * 500ms;
 }
 
 } // namespace
