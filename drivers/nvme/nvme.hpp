@@ -233,7 +233,7 @@ class Nvme {
     // nvme_recovery.cpp
     void ended_with_error(Ref ref, std::uint16_t status, bool overdue);
     void look();
-    void abort(std::uint32_t slot);
+    [[nodiscard]] bool abort(std::uint32_t slot);
     [[nodiscard]] BlkClock::time_point reissue_delayed(BlkClock::time_point now);
     void begin_reset();
     void take_back();
@@ -289,7 +289,17 @@ class Nvme {
     BlkClock::time_point look_ = BlkClock::time_point::max();
     std::uint32_t nr_delayed_ = 0;
     std::uint32_t admin_busy_ = 0; ///< bit n: admin command n is under way
-    std::uint32_t log_pages_ = 0;  ///< bit n: page n has to be read, after an event
+    bool blame_ = true;            ///< a reset is held against the requests that are under way
+    std::array<std::uint16_t, max_aborts> abort_looks_{}; ///< for how long each is under way
+    // Events.
+    std::uint32_t log_pages_ = 0;   ///< bit n: page n has to be read, after an event
+    std::uint8_t log_page_ = 0;     ///< that is being read
+    bool health_event_ = false;     ///< page log::health is read because of one
+    std::uint32_t warned_ = 0;      ///< critical warnings that are known, and masked
+    std::uint32_t masks_asked_ = 0; ///< wanted_events() of the last command
+    std::uint32_t held_events_ = 0; ///< bit n: request n was not sent again, for a while
+    unsigned events_ = 0;           ///< that came since `event_look_` was set
+    BlkClock::time_point event_look_ = BlkClock::time_point::max();
     std::string failure_;
     NvmeCounters counters_;
 };

@@ -123,6 +123,9 @@ void Nvme::look() {
         begin_reset();
         return;
     }
+    for (std::uint16_t& looks : abort_looks_) {
+        looks++;
+    }
     for (std::uint32_t n = 0; n < slots_.size(); n++) {
         Slot& slot = slots_[n];
         if (!slot.busy || ++slot.looks < slot.limit) {
@@ -136,18 +139,25 @@ void Nvme::look() {
             slot.overdue = true;
             counters_.timeouts++;
         }
-        abort(n);
+        if (!abort(n)) {
+            begin_reset();
+            return;
+        }
     }
 }
 
 /// As many at the same time as the controller takes (ACL, NVMe 5.1); the others' turn comes.
-void Nvme::abort(std::uint32_t number) {
+/// False: it will not, for none of those under way is answered.
+bool Nvme::abort(std::uint32_t number) {
     const std::uint32_t limit = std::min(identity_.aborts + 1u, max_aborts);
+    bool answers = false;
     for (std::uint32_t n = 0; n < limit; n++) {
         const auto id = static_cast<std::uint16_t>(AdminId::first_abort + n);
         if (admin_busy(id)) {
+            answers = answers || abort_looks_[n] < looks_in(config_.abort_timeout);
             continue;
         }
+        abort_looks_[n] = 0;
         Slot& slot = slots_[number];
         SubmissionEntry entry{};
         entry.opc = admin::abort;
@@ -157,8 +167,9 @@ void Nvme::abort(std::uint32_t number) {
         slot.aborted = true;
         slot.looks = 0;
         slot.limit = looks_in(config_.abort_timeout);
-        return;
+        return true;
     }
+    return answers;
 }
 
 // ---- Controller reset (NVMe 7.3.2) -------------------------------------------------------

@@ -27,6 +27,17 @@ struct NvmeRecovery : testing::Test {
             (void)rig.driver->tick(rig.now);
         }
     }
+    /// The same, with a look at what is done as often.
+    void serve(std::chrono::seconds time) {
+        for (const auto end = rig.now + time; rig.now < end; rig.now += 100ms) {
+            rig.chip.run();
+            (void)rig.take();
+            (void)rig.driver->tick(rig.now);
+        }
+    }
+    [[nodiscard]] auto read_page(std::uint8_t number) const {
+        return std::count(rig.chip.pages_read.begin(), rig.chip.pages_read.end(), number);
+    }
 };
 
 TEST_F(NvmeRecovery, OnlyTheBadBlockFails) {
@@ -193,6 +204,57 @@ TEST_F(NvmeRecovery, AlsoOneThatDoesNotEvenAnswerAdminCommands) {
     EXPECT_EQ(counters().resets, 1u);
     rig.chip.hung = rig.chip.admin_hangs = false;
     rig.expect_right(rig.finish(4));
+}
+
+// An Abort that is lost is in nobody's way but the next one's (5.1: best effort).
+TEST_F(NvmeRecovery, AnAbortThatIsNotAnsweredIsNotTheEndOfAborts) {
+    rig.chip.acl = 0;
+    rig.chip.hangs = {0};
+    rig.start();
+    rig.chip.unanswered = {Fake::ABORT};
+    rig.read(1);
+    work(17s);
+    EXPECT_EQ(counters().aborts, 1u);
+    rig.chip.hangs.clear(); // it ends by itself
+    rig.expect_right(rig.finish(1));
+    EXPECT_EQ(counters().resets, 0u);
+    rig.chip.hangs = {8};
+    rig.read(2);
+    serve(25s);
+    EXPECT_EQ(counters().resets, 1u);
+    rig.chip.hangs.clear();
+    rig.expect_right(rig.finish(1));
+}
+
+// Many that are late, one Abort at a time: as long as they are answered it goes on.
+TEST_F(NvmeRecovery, AbortsOneAfterTheOther) {
+    rig.chip.acl = 0;
+    for (std::uint64_t n = 0; n < 32; n++) {
+        rig.chip.hangs.insert(n * 8);
+    }
+    rig.start();
+    rig.read(32);
+    serve(30s);
+    EXPECT_EQ(counters().resets, 0u);
+    EXPECT_GE(counters().aborts, 28u);
+    rig.chip.hangs.clear();
+    rig.expect_right(rig.finish(32));
+}
+
+// CAP.TO, and a unit more: 500 ms, 1 s here.
+TEST_F(NvmeRecovery, ReadyALittleLateIsNotTooLate) {
+    rig.chip.cap_to = 1;
+    rig.start();
+    rig.read(1);
+    rig.chip.fatal();
+    rig.chip.rdy_sticks = true;
+    rig.pass_until([&] { return counters().resets != 0; });
+    rig.chip.forget();
+    rig.pass(800ms);
+    EXPECT_EQ(rig.writes_to(Fake::CC), 0u) << "it is not tried again";
+    rig.chip.rdy_sticks = false;
+    rig.expect_right(rig.finish(1));
+    EXPECT_EQ(rig.writes_to(Fake::CC), 1u);
 }
 
 TEST_F(NvmeRecovery, AFatalStatusIsNoticedWithinASecond) {
