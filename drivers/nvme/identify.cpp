@@ -68,6 +68,7 @@ constexpr std::size_t dlfeat = 33;
 constexpr std::size_t nawupf = 36;
 constexpr std::size_t npwg = 64;
 constexpr std::size_t nsattr = 99;
+constexpr std::size_t nguid = 104; // and EUI64 behind it
 constexpr std::size_t lbaf0 = 128;
 
 constexpr std::uint8_t nsfeat_atomic = 1u << 1;    // NAWUPF counts, not AWUPF
@@ -145,11 +146,15 @@ NamespaceIdentity parse_namespace(IdentifyPage page, const ControllerIdentity& c
     if (id.nr_blocks == 0) {
         return id;
     }
-    const unsigned format = load<std::uint8_t>(page, nvm::flbas) & 15u;
+    std::memcpy(id.id.data(), page.data() + nvm::nguid, id.id.size());
+    // With more than 16 formats (NVM Command Set 1.0) bits 6:5 are the upper ones of the index.
+    const unsigned flbas = load<std::uint8_t>(page, nvm::flbas);
+    const unsigned last = load<std::uint8_t>(page, nvm::nlbaf);
+    const unsigned format = (flbas & 0x0fu) | (last > 15 ? (flbas & 0x60u) >> 1 : 0u);
     const auto lbaf = load<std::uint32_t>(page, nvm::lbaf0 + 4 * std::size_t{format});
     const std::uint32_t metadata = lbaf & 0xffff;
     const std::uint32_t lbads = lbaf >> 16 & 0xff;
-    if (format > load<std::uint8_t>(page, nvm::nlbaf)) {
+    if (format > last) {
         id.problem = Problem::format;
         id.value = format;
     } else if (metadata != 0) {

@@ -47,13 +47,14 @@ struct NamespaceIdentity {
     std::uint32_t block_bytes = 512;
     std::uint32_t physical_block_bytes = 512;
     bool read_only = false;
+    std::array<std::byte, 24> id{}; ///< NGUID and EUI64; 0: not said
     bool zeroes_deallocate = false; ///< Write Zeroes may deallocate, and zeroes are read then
     Problem problem = Problem::none;
     std::uint32_t value = 0; ///< that is the problem
 
     [[nodiscard]] bool same(const NamespaceIdentity& other) const {
         return nr_blocks == other.nr_blocks && block_bytes == other.block_bytes &&
-               problem == other.problem;
+               problem == other.problem && id == other.id;
     }
 };
 

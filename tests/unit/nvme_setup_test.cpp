@@ -107,6 +107,23 @@ TEST(NvmeSetup, NamespacesThatCanNotBeUsedAreNamed) {
               std::string::npos);
 }
 
+// With more than 16 formats the index has two more bits, elsewhere in FLBAS; with fewer these
+// are reserved.
+TEST(NvmeSetup, FormatsBeyondTheSixteenth) {
+    NvmeRig rig;
+    rig.chip.add(2, 100);
+    rig.chip.namespaces[2].format = 17;
+    rig.chip.namespaces[2].metadata = 8;
+    rig.chip.add(3, 100, 12);
+    rig.chip.namespaces[3].format = 63;
+    rig.start();
+    ASSERT_EQ(rig.driver->notes().size(), 1u);
+    EXPECT_NE(rig.driver->notes()[0].find("namespace 2: its format has 8 bytes of metadata"),
+              std::string::npos);
+    ASSERT_EQ(rig.driver->disks().size(), 2u);
+    EXPECT_EQ(rig.driver->disks()[1].logical_block_bytes, 4096u);
+}
+
 TEST(NvmeSetup, WithoutAUsableNamespaceItSaysWhy) {
     NvmeRig rig;
     rig.chip.namespaces[1].metadata = 64;
