@@ -126,7 +126,7 @@ void Nvme::issue() {
     if (state_ != State::running) {
         return;
     }
-    while (!waiting_.empty() && !free_.empty() && !io_.full()) {
+    while (!waiting_.empty() && !free_.empty()) { // slots are fewer than entries of the queue
         const Ref ref = waiting_.front();
         waiting_.pop();
         const std::uint8_t op = request(ref).request->op;
@@ -195,7 +195,7 @@ std::uint32_t Nvme::status_of(std::uint16_t code, std::uint8_t op) {
 /// One completion. False: it can not be, and the controller is not to be trusted.
 bool Nvme::finish(const CompletionEntry& entry) {
     const std::uint32_t number = entry.cid & 0xff;
-    if (entry.sqid != 1 || number >= slots_.size() || !io_.fetched(entry.sqhd)) {
+    if (entry.sqid != 1 || number >= slots_.size() || entry.sqhd >= io_.depth()) {
         return false;
     }
     const Slot& slot = slots_[number];
@@ -228,11 +228,12 @@ void Nvme::harvest() {
     issue();
 }
 
+/// Either may find that a reset is needed: from then on there are no queues (NVMe 7.3.2).
 void Nvme::reap() {
+    if (state_ == State::running && io_.completed()) {
+        harvest();
+    }
     if (state_ == State::running) {
-        if (io_.completed()) {
-            harvest();
-        }
         harvest_admin();
     }
 }

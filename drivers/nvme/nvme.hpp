@@ -13,7 +13,7 @@
 // of the slot from older ones.
 //
 // Everything that the controller says is checked. One that says what can not be (a command
-// that it does not have, a head beyond the tail) is reset.
+// that it does not have, a head outside the queue) is reset.
 #pragma once
 
 #include <array>
@@ -131,9 +131,16 @@ class Nvme {
         async_events
     };
     /// Identifiers of admin commands: one command each at a time.
-    enum AdminId : std::uint16_t { setup = 0, log_page = 1, first_abort = 2, first_event = 6 };
-    static constexpr std::uint32_t max_aborts = 4;
-    static constexpr std::uint32_t max_events = 4;
+    enum AdminId : std::uint16_t {
+        setup = 0,
+        log_page = 1,
+        first_abort = 2,
+        first_event = 6,
+        event_mask = 10
+    };
+    static constexpr std::uint32_t nr_admin_ids = event_mask + 1;
+    static constexpr std::uint32_t max_aborts = first_event - first_abort;
+    static constexpr std::uint32_t max_events = event_mask - first_event;
     static constexpr std::uint32_t admin_depth = 32;
 
     struct Namespace {

@@ -206,27 +206,29 @@ void Nvme::take_back() {
 
 // ---- Admin commands while it serves ------------------------------------------------------
 
+/// Until there is nothing more, or the queue is no more.
 void Nvme::harvest_admin() {
-    bool lie = false;
+    const State before = state_;
     CompletionEntry entry;
-    while (!lie && admin_.take(entry)) {
-        lie = !finish_admin(entry);
+    while (state_ == before && admin_.take(entry)) {
+        if (finish_admin(entry)) {
+            continue;
+        }
+        counters_.lies++;
+        if (state_ == State::running) {
+            begin_reset();
+        } else {
+            failed("it completed an admin command that it does not have, identifier", entry.cid);
+        }
     }
-    if (!lie) {
+    if (state_ == before) {
         admin_.release(regs_);
-        return;
-    }
-    counters_.lies++;
-    if (state_ == State::running) {
-        begin_reset();
-    } else {
-        failed("it completed an admin command that it does not have, identifier", entry.cid);
     }
 }
 
 bool Nvme::finish_admin(const CompletionEntry& entry) {
-    if (entry.sqid != 0 || entry.cid >= AdminId::first_event + max_events ||
-        !admin_busy(entry.cid) || !admin_.fetched(entry.sqhd)) {
+    if (entry.sqid != 0 || entry.cid >= nr_admin_ids || !admin_busy(entry.cid) ||
+        entry.sqhd >= admin_.depth()) {
         return false;
     }
     admin_busy_ &= ~(1u << entry.cid);

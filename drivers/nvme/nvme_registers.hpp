@@ -96,7 +96,7 @@ static_assert(sizeof(SubmissionEntry) == 64);
 struct CompletionEntry {
     std::uint32_t dw0; // the command's own
     std::uint32_t dw1;
-    std::uint16_t sqhd; // submission queue head: entries before it are free again
+    std::uint16_t sqhd; // submission queue head, as it was when this was made
     std::uint16_t sqid;
     std::uint16_t cid;
     std::uint16_t status; // phase tag and status field

@@ -2,7 +2,6 @@
 #include "drivers/nvme/queue_pair.hpp"
 
 #include <atomic>
-#include <cassert>
 #include <cstring>
 
 namespace udrv::nvme {
@@ -21,12 +20,11 @@ void QueuePair::allocate(DmaAllocator& dma, std::uint16_t number, std::uint32_t 
 /// The completions' phase tags too: the first new one is told by a 1.
 void QueuePair::clear() {
     std::memset(completion_.vaddr, 0, depth_ * sizeof(CompletionEntry));
-    tail_ = rung_ = head_ = taken_ = released_ = 0;
+    tail_ = rung_ = taken_ = released_ = 0;
     phase_ = status::phase;
 }
 
 void QueuePair::push(const SubmissionEntry& entry) {
-    assert(!full());
     submissions()[tail_] = entry;
     tail_ = next(tail_);
 }
@@ -54,15 +52,6 @@ bool QueuePair::take(CompletionEntry& entry) {
     if (taken_ == 0) {
         phase_ ^= status::phase;
     }
-    return true;
-}
-
-bool QueuePair::fetched(std::uint16_t sqhd) {
-    const std::uint32_t under_way = (rung_ + depth_ - head_) % depth_;
-    if (sqhd >= depth_ || (sqhd + depth_ - head_) % depth_ > under_way) {
-        return false;
-    }
-    head_ = sqhd;
     return true;
 }
 

@@ -24,8 +24,9 @@ class QueuePair {
     [[nodiscard]] std::uint64_t submission_dma_addr() const { return submission_.dma_addr; }
     [[nodiscard]] std::uint64_t completion_dma_addr() const { return completion_.dma_addr; }
 
-    /// One entry always stays free: a full queue would look empty (NVMe 4.1.2).
-    [[nodiscard]] bool full() const { return next(tail_) == head_; }
+    /// At most depth() - 1 commands may be under way: a full queue would look empty (NVMe 4.1.2).
+    /// That is for the caller to see to. What the controller says of its head is not needed, since
+    /// it fetches in order, and only what it has fetched is completed.
     void push(const SubmissionEntry& entry);
     /// Tells the controller of all that was pushed, with one write.
     void ring(RegisterIo& regs);
@@ -34,8 +35,6 @@ class QueuePair {
     [[nodiscard]] bool completed() const;
     /// The next completion; false: there is none.
     [[nodiscard]] bool take(CompletionEntry& entry);
-    /// The controller has fetched all before `sqhd`. False: it can not have.
-    [[nodiscard]] bool fetched(std::uint16_t sqhd);
     /// Gives the controller back what was taken, with one write.
     void release(RegisterIo& regs);
 
@@ -57,7 +56,6 @@ class QueuePair {
     R32 head_doorbell_{0};
     std::uint32_t tail_ = 0;              ///< of submissions: ours
     std::uint32_t rung_ = 0;              ///< what the controller was told of it
-    std::uint32_t head_ = 0;              ///< of submissions: as the controller said last
     std::uint32_t taken_ = 0;             ///< head of the completions
     std::uint32_t released_ = 0;          ///< what the controller was told of it
     std::uint16_t phase_ = status::phase; ///< of completions that are new (NVMe 4.6)
