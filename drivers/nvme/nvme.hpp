@@ -216,6 +216,7 @@ class Nvme {
     // nvme_stop.cpp
     [[nodiscard]] bool wait_for_answer(std::chrono::milliseconds timeout);
     [[nodiscard]] bool delete_queues();
+    void bring_back();
     void wait_for_shutdown();
     // nvme.cpp
     [[nodiscard]] Request& request(Ref ref) { return requests_[ref.disk * tags_ + ref.tag]; }

@@ -38,7 +38,7 @@ bool Nvme::wait_for_answer(std::chrono::milliseconds timeout) {
     return answered_;
 }
 
-/// The submission queue before its completion queue (NVMe 5.5). False: it does not do that.
+/// The submission queue before its completion queue (NVMe 5.5). False: not in time.
 bool Nvme::delete_queues() {
     for (const std::uint8_t opc : {admin::delete_sq, admin::delete_cq}) {
         SubmissionEntry entry{};
@@ -52,8 +52,20 @@ bool Nvme::delete_queues() {
     return true;
 }
 
+/// In the middle of a reset, or of what follows it: enabled again, without queues. All that it
+/// had stays with the kernel.
+void Nvme::bring_back() {
+    disable(regs_);
+    configure();
+    wait_until(regs_, reg::csts, "nvme", "CSTS", csts::rdy, csts::rdy, {ready_timeout_, 100us});
+}
+
 /// What the disk has in its cache goes to the medium.
 void Nvme::wait_for_shutdown() {
+    const std::uint32_t csts = reg::csts.read(regs_);
+    if ((csts & (csts::rdy | csts::cfs)) != csts::rdy) { // also where nobody answers
+        return;
+    }
     auto time = std::chrono::ceil<std::chrono::milliseconds>(
         std::chrono::microseconds(identity_.shutdown_us));
     if (time == 0ms) {
@@ -66,12 +78,20 @@ void Nvme::wait_for_shutdown() {
 }
 
 void Nvme::stop() {
+    if (state_ == State::stopped) {
+        return;
+    }
     const bool running = state_ == State::running;
     state_ = State::stopped;
     try {
-        if (running && delete_queues()) {
-            wait_for_shutdown();
+        // The notification does not depend on the deletion, which may take as long as what is
+        // under way.
+        if (running) {
+            (void)delete_queues();
+        } else {
+            bring_back();
         }
+        wait_for_shutdown();
         disable(regs_);
     } catch (const Error&) {
         // It does not answer. The kernel takes bus mastering away in any case.
