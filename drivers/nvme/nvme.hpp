@@ -79,7 +79,7 @@ struct NvmeCounters {
     std::uint64_t reissued = 0; ///< commands given to the controller again after a reset
     std::uint64_t lost = 0;     ///< namespaces that were not there after a reset, or other ones
     std::uint64_t returned = 0; ///< of these, those that came back later
-    std::uint64_t warnings = 0; ///< of its health, and errors that it reported by itself
+    std::uint64_t warnings = 0; ///< of its health, each once, and errors that it reported
     std::uint64_t changes = 0;  ///< namespaces changed
 };
 
@@ -243,12 +243,18 @@ class Nvme {
     void look();
     [[nodiscard]] bool abort(std::uint32_t slot);
     [[nodiscard]] BlkClock::time_point reissue_delayed(BlkClock::time_point now);
-    void begin_reset();
+    void begin_reset(bool blame = true);
     void take_back();
     void harvest_admin();
     [[nodiscard]] bool finish_admin(const CompletionEntry& entry);
     void event_came(const CompletionEntry& entry);
     void read_next_log();
+    void log_came(bool good);
+    void health_came(bool good);
+    [[nodiscard]] bool serves_one_of(std::span<const std::byte> changed) const;
+    [[nodiscard]] std::uint32_t wanted_events() const;
+    void mask_events();
+    [[nodiscard]] BlkClock::time_point look_at_events(BlkClock::time_point now);
     void request_event(std::uint16_t id);
     [[nodiscard]] bool admin_busy(std::uint32_t id) const { return (admin_busy_ >> id & 1) != 0; }
 

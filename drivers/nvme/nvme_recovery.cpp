@@ -13,6 +13,8 @@
 // again, or completed with an error, only when CSTS.RDY is 0.
 #include <algorithm>
 #include <bit>
+#include <cstring>
+#include <utility>
 
 #include "drivers/nvme/nvme.hpp"
 
@@ -26,6 +28,8 @@ constexpr std::uint8_t max_retries = 5;  // after an error status, as Linux
 constexpr std::uint8_t max_timeouts = 2; // of one request
 constexpr std::uint8_t max_resets = 5;   // which hit a request that was not late
 constexpr auto longest_delay = 10'000ms; // of a retry: the kernel does not wait for ever
+constexpr auto event_interval = 60s;     // of looks at events that are masked or held back
+constexpr unsigned max_events_each = 16; // in that time; then their requests are held back
 
 } // namespace
 
@@ -108,7 +112,10 @@ BlkClock::time_point Nvme::tick(BlkClock::time_point now) {
         look_ = now + look_interval;
         look();
     }
-    return state_ == State::running && failure() == nullptr ? std::min(look_, delayed) : now;
+    if (state_ != State::running || failure() != nullptr) {
+        return now;
+    }
+    return std::min({look_, delayed, look_at_events(now)});
 }
 
 /// Is the controller well, and has any command been under way for too long?
@@ -174,8 +181,10 @@ bool Nvme::abort(std::uint32_t number) {
 
 // ---- Controller reset (NVMe 7.3.2) -------------------------------------------------------
 
-void Nvme::begin_reset() {
+/// `blame`: it may be the fault of any request that is under way.
+void Nvme::begin_reset(bool blame) {
     counters_.resets++;
+    blame_ = blame;
     reg::cc.write(regs_, cc::wanted); // EN is 0
     state_ = State::disabling;
     timed_ = false;
@@ -195,7 +204,7 @@ void Nvme::take_back() {
         free_slot(n);
         if (overdue && ++place.timeouts >= max_timeouts) {
             complete(ref, UDRV_BLK_TIMEOUT);
-        } else if (!overdue && ++place.resets >= max_resets) {
+        } else if (!overdue && blame_ && ++place.resets >= max_resets) {
             complete(ref, UDRV_BLK_IOERR);
         } else {
             counters_.reissued++;
@@ -236,7 +245,9 @@ bool Nvme::finish_admin(const CompletionEntry& entry) {
         answer_ = entry;
         answered_ = true;
     } else if (entry.cid == AdminId::log_page) {
-        read_next_log();
+        log_came(status::code(entry.status) == 0);
+    } else if (entry.cid == AdminId::event_mask) {
+        mask_events();
     } else if (entry.cid >= AdminId::first_event) {
         event_came(entry);
     }
@@ -244,6 +255,10 @@ bool Nvme::finish_admin(const CompletionEntry& entry) {
 }
 
 // ---- Asynchronous events (NVMe 5.2) ------------------------------------------------------
+//
+// An event may come again at once, for ever: a disk that is worn out stays so. A warning of its
+// health is masked until a look at the page, once a minute, says that it is over. Of whatever
+// else there may be some in a minute; then the next is not asked for until that is over.
 
 void Nvme::request_event(std::uint16_t id) {
     SubmissionEntry entry{};
@@ -257,16 +272,43 @@ void Nvme::event_came(const CompletionEntry& entry) {
         return; // it takes fewer of these commands than it said
     }
     const std::uint8_t page = event::page(entry.dw0);
+    const std::uint32_t type = event::type(entry.dw0);
     if (page == log::changed_namespaces) {
         counters_.changes++;
-    } else if (event::type(entry.dw0) != event::notice) {
+    } else if (type == event::health && page == log::health) {
+        health_event_ = true; // whether it is news, the page says
+    } else if (type != event::notice) {
         counters_.warnings++;
     }
     if (page != 0 && page < 32) {
         log_pages_ |= 1u << page;
         read_next_log();
     }
-    request_event(entry.cid);
+    if (++events_ > max_events_each) {
+        held_events_ |= 1u << entry.cid;
+    } else {
+        request_event(entry.cid);
+    }
+}
+
+/// Once a minute, as long as there is anything to look for.
+BlkClock::time_point Nvme::look_at_events(BlkClock::time_point now) {
+    if (events_ == 0 && warned_ == 0) {
+        event_look_ = BlkClock::time_point::max();
+    } else if (event_look_ == BlkClock::time_point::max()) {
+        event_look_ = now + event_interval;
+    } else if (now >= event_look_) {
+        event_look_ = now + event_interval;
+        events_ = 0;
+        for (std::uint32_t held = std::exchange(held_events_, 0); held != 0; held &= held - 1) {
+            request_event(static_cast<std::uint16_t>(std::countr_zero(held)));
+        }
+        if (warned_ != 0) {
+            log_pages_ |= 1u << log::health;
+            read_next_log();
+        }
+    }
+    return event_look_;
 }
 
 void Nvme::read_next_log() {
@@ -275,6 +317,7 @@ void Nvme::read_next_log() {
     }
     const auto page = static_cast<std::uint32_t>(std::countr_zero(log_pages_));
     log_pages_ &= log_pages_ - 1;
+    log_page_ = static_cast<std::uint8_t>(page);
     const std::uint32_t bytes = page == log::changed_namespaces ? page_bytes : 512;
     SubmissionEntry entry{};
     entry.opc = admin::get_log_page;
@@ -282,6 +325,68 @@ void Nvme::read_next_log() {
     entry.prp1 = data_.dma_addr;
     entry.cdw10 = (bytes / 4 - 1) << 16 | page; // NUMDL, 0's based
     submit_admin(entry, AdminId::log_page);
+}
+
+void Nvme::log_came(bool good) {
+    if (log_page_ == log::health) {
+        health_came(good);
+    } else if (log_page_ == log::changed_namespaces &&
+               (!good || serves_one_of({data_.vaddr, std::size_t{page_bytes}}))) {
+        // It may have other blocks now, or other data. Nothing more is done with it until all
+        // are identified again, as after each reset, which also ends what is under way.
+        begin_reset(false);
+        return;
+    }
+    read_next_log();
+}
+
+/// Is any namespace that is served in a list of those that changed (NVMe 5.14.1.4)?
+bool Nvme::serves_one_of(std::span<const std::byte> changed) const {
+    for (std::uint32_t n = 0; n < log::max_changed; n++) {
+        std::uint32_t nsid = 0;
+        std::memcpy(&nsid, changed.data() + n * sizeof nsid, sizeof nsid);
+        if (nsid == 0) {
+            break;
+        }
+        if (nsid == log::more_changed ||
+            std::find(nsids_.begin(), nsids_.end(), nsid) != nsids_.end()) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/// Critical Warning is the page's first byte (NVMe 5.14.1.2). What was known before is no news.
+void Nvme::health_came(bool good) {
+    const bool event = std::exchange(health_event_, false);
+    if (!good) {
+        counters_.warnings += event ? 1 : 0;
+        return;
+    }
+    const std::uint32_t warnings =
+        std::to_integer<std::uint32_t>(data_.vaddr[0]) & feature::event_critical_warnings;
+    const bool over = event && warnings == 0; // already
+    counters_.warnings += over || (warnings & ~warned_) != 0 ? 1 : 0;
+    warned_ = warnings;
+    mask_events();
+}
+
+/// Of Asynchronous Event Configuration (NVMe 5.21.1.11).
+std::uint32_t Nvme::wanted_events() const {
+    return (feature::event_critical_warnings & ~warned_) |
+           (identity_.events & feature::event_namespaces);
+}
+
+void Nvme::mask_events() {
+    if (admin_busy(AdminId::event_mask) || masks_asked_ == wanted_events()) {
+        return;
+    }
+    masks_asked_ = wanted_events();
+    SubmissionEntry entry{};
+    entry.opc = admin::set_features;
+    entry.cdw10 = feature::async_events;
+    entry.cdw11 = masks_asked_;
+    submit_admin(entry, AdminId::event_mask);
 }
 
 BlkTroubles Nvme::troubles() const {

@@ -188,6 +188,8 @@ namespace log { // NVMe 5.14.1
 inline constexpr std::uint8_t errors = 0x01;
 inline constexpr std::uint8_t health = 0x02;
 inline constexpr std::uint8_t changed_namespaces = 0x04;
+inline constexpr std::uint32_t max_changed = 1024;        // namespaces in its list
+inline constexpr std::uint32_t more_changed = 0xffffffff; // alone in the list: they are more
 } // namespace log
 
 namespace event { // of an asynchronous event's dw0 (NVMe 5.2.1)
@@ -197,6 +199,7 @@ namespace event { // of an asynchronous event's dw0 (NVMe 5.2.1)
 [[nodiscard]] constexpr std::uint8_t page(std::uint32_t dw0) {
     return static_cast<std::uint8_t>(dw0 >> 16);
 }
+inline constexpr std::uint32_t health = 1;
 inline constexpr std::uint32_t notice = 2;
 } // namespace event
 

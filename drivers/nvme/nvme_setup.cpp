@@ -182,6 +182,8 @@ void Nvme::configure() {
     io_.clear();
     admin_busy_ = 0;
     log_pages_ = 0;
+    health_event_ = false;
+    held_events_ = 0;
     answered_ = false;
     reg::aqa.write(regs_, (admin_depth - 1) << 16 | (admin_depth - 1));
     reg::asq.write(regs_, low_half(admin_.submission_dma_addr()));
@@ -286,8 +288,7 @@ void Nvme::ask(Question question) {
     case Question::async_events:
         entry.opc = admin::set_features;
         entry.cdw10 = feature::async_events;
-        entry.cdw11 =
-            feature::event_critical_warnings | (identity_.events & feature::event_namespaces);
+        entry.cdw11 = masks_asked_ = wanted_events();
         break;
     }
     std::memset(data_.vaddr, 0, page_bytes); // what does not come is not valid
@@ -471,6 +472,7 @@ void Nvme::serve() {
     }
     first_ = false;
     recovering_ = false;
+    blame_ = true;
     state_ = State::running;
     const std::uint32_t events = std::min(identity_.event_requests + 1u, max_events);
     for (std::uint32_t n = 0; n < events; n++) {

@@ -462,6 +462,124 @@ TEST_F(NvmeRecovery, EventsAreTakenAndAskedForAgain) {
     EXPECT_TRUE(rig.chip.event(1, 0, 2)) << "its page was read: events of its kind come again";
 }
 
+// Spare space that is used up stays used up, and many controllers report it as long as it is so
+// and is not masked.
+TEST_F(NvmeRecovery, AWarningThatLastsIsToldOnce) {
+    rig.start();
+    rig.chip.critical_warning = 4;
+    rig.chip.warn();
+    for (int n = 0; n < 50; n++) {
+        (void)rig.take();
+        rig.chip.settle();
+    }
+    EXPECT_LE(read_page(2), 2);
+    EXPECT_EQ(counters().warnings, 1u);
+    EXPECT_EQ(rig.chip.event_requests(), 4u);
+    serve(200s);
+    EXPECT_EQ(counters().warnings, 1u);
+    EXPECT_LE(read_page(2), 6) << "a look a minute, whether it is over";
+    rig.read(4);
+    rig.chip.fatal();
+    rig.expect_right(rig.finish(4));
+    serve(2s);
+    EXPECT_EQ(counters().warnings, 1u) << "nor after a reset";
+    rig.chip.critical_warning = 4 | 2; // a second one
+    rig.chip.warn();
+    serve(1s);
+    EXPECT_EQ(counters().warnings, 2u);
+    rig.chip.critical_warning = 4; // the second is over, and comes back
+    serve(130s);
+    rig.chip.critical_warning = 4 | 2;
+    rig.chip.warn();
+    serve(1s);
+    EXPECT_EQ(counters().warnings, 3u);
+    rig.chip.critical_warning = 0;
+    serve(130s);
+    const auto looks = read_page(2);
+    serve(200s);
+    EXPECT_EQ(read_page(2), looks) << "nothing is masked: nothing to look for";
+}
+
+// Whatever it is: one that comes again at once does not keep the driver busy.
+TEST_F(NvmeRecovery, EventsWithoutEndAreNotAskedForAtOnce) {
+    rig.start();
+    unsigned came = 0;
+    const auto storm = [&] {
+        came = 0;
+        for (int n = 0; n < 200; n++) {
+            came += rig.chip.event(0, 3, 1) ? 1u : 0u;
+            (void)rig.take();
+            rig.chip.settle();
+            (void)rig.take();
+            (void)rig.driver->tick(rig.now);
+        }
+        return came;
+    };
+    EXPECT_LE(storm(), 24u);
+    EXPECT_LT(rig.driver->tick(rig.now), BlkClock::time_point::max());
+    serve(61s);
+    EXPECT_EQ(rig.chip.event_requests(), 4u) << "and then it is again";
+    EXPECT_GT(storm(), 4u);
+}
+
+// 5.2.1, Namespace Attribute Changed: what is known of it may be wrong. With other blocks a
+// transfer would be of another place, and of another size.
+TEST_F(NvmeRecovery, ANamespaceThatWasFormattedIsNotUsedAsItWas) {
+    rig.chip.add(2, 1000);
+    rig.start();
+    EXPECT_TRUE(rig.chip.format(1, 12));
+    serve(5s);
+    rig.submit(rig.make(0, 0, UDRV_BLK_WRITE, 0, 8));
+    EXPECT_EQ(rig.finish(1)[0], std::uint32_t{UDRV_BLK_IOERR});
+    EXPECT_EQ(counters().lost, 1u);
+    EXPECT_EQ(counters().changes, 1u);
+    rig.submit(rig.make(1, 0, UDRV_BLK_READ, 0, 8), 1);
+    EXPECT_EQ(rig.finish(1)[0], ok) << "the other one is as it was";
+    EXPECT_TRUE(rig.chip.format(1, 9));
+    serve(5s);
+    EXPECT_EQ(counters().returned, 1u);
+}
+
+// Requests that are under way are not blamed for these resets.
+TEST_F(NvmeRecovery, ManyChangesFailNoRequest) {
+    rig.start();
+    rig.chip.hung = true;
+    rig.read(8);
+    for (int n = 0; n < 10; n++) {
+        rig.chip.changed = {1};
+        EXPECT_TRUE(rig.chip.event(2, 0, 4));
+        serve(3s);
+    }
+    EXPECT_EQ(counters().changes, 10u);
+    EXPECT_EQ(counters().resets, 10u);
+    rig.chip.hung = false;
+    rig.expect_right(rig.finish(8));
+}
+
+TEST_F(NvmeRecovery, AChangeOfAnotherNamespaceDisturbsNobody) {
+    rig.start();
+    rig.chip.changed = {7};
+    EXPECT_TRUE(rig.chip.event(2, 0, 4));
+    serve(5s);
+    EXPECT_EQ(counters().changes, 1u);
+    EXPECT_EQ(counters().resets, 0u);
+    rig.chip.changed = {0xffffffff}; // more than the list has room for
+    EXPECT_TRUE(rig.chip.event(2, 0, 4));
+    serve(5s);
+    EXPECT_EQ(counters().resets, 1u);
+}
+
+// Deleted and made again, with the same size and format: other data.
+TEST_F(NvmeRecovery, ANamespaceOfTheSameSizeIsNotTheSame) {
+    rig.chip.namespaces[1].nguid_low = 1;
+    rig.start();
+    rig.chip.namespaces[1].nguid_low = 2;
+    rig.read(1);
+    rig.chip.fatal();
+    EXPECT_EQ(rig.finish(1)[0], std::uint32_t{UDRV_BLK_IOERR});
+    EXPECT_EQ(counters().lost, 1u);
+}
+
 TEST_F(NvmeRecovery, NoMoreEventRequestsThanItTakes) {
     rig.chip.aerl = 0;
     rig.start();
