@@ -20,9 +20,8 @@ for file in "${files[@]}"; do
     case $file in
     *.md | LICENSES/* | LICENSE* | COPYING* | .gitignore | packaging/debian/changelog | packaging/debian/source/format | *.json | *.png | *.svg) wanted='' ;;
     include/udrv/*.h) wanted='GPL-2.0-only WITH Linux-syscall-note' ;;
-    kmod/*.[ch] | netloop/*.[ch] | blkloop/*.[ch] | tests/vm/unquiet/*.[ch] | tests/vm/pci22/*.[ch] | \
-        kmod/Kbuild | netloop/Kbuild | blkloop/Kbuild | tests/vm/unquiet/Kbuild | \
-        tests/vm/pci22/Kbuild)
+    kmod/*.[ch] | netloop/*.[ch] | blkloop/*.[ch] | kmod/Kbuild | netloop/Kbuild | blkloop/Kbuild | \
+        tests/vm/*/udrv_*.c | tests/vm/*/Kbuild)
         wanted='GPL-2.0-only' ;;
     *) wanted=MIT ;;
     esac
