@@ -24,8 +24,10 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::uint8_t max_timeouts = 2; // of one request
-constexpr std::uint8_t max_resets = 5;   // which hit a request that was not late
-constexpr auto step_interval = 1ms;      // of looks at a device that is being reset
+// Which hit a request that was not late. At two looks a second that is 20 s for what is wrong
+// with the device to pass (bus mastering that is off, for instance).
+constexpr std::uint8_t max_resets = 40;
+constexpr auto step_interval = 1ms; // of looks at a device that is being reset
 
 } // namespace
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # usage: disk_errors_test.sh [DRIVER]
 # Errors that QEMU injects, and commands that do not end in time. virtio_blk, whose time-out is
-# twice as long, is for runs by hand.
+# twice as long, is for runs by hand; QEMU joins its requests, so that one's error hits the next.
 . "$(dirname "$0")/lib.sh"
 
 dir=$(mktemp -d)
@@ -31,8 +31,8 @@ for kind in ${1:-ahci ide nvme}; do
         ;;
     virtio_blk)
         guest 'errors, virtio-blk behind an IOMMU' 600 --smp 2 --iommu --qemu \
-            "$(broken virtio-blk-pci,disable-legacy=on,iommu_platform=on,rerror=report,werror=report,serial=udrv0,addr=0x1a)" \
-            -- disk_errors.sh virtio_blk 0000:00:1a.0 hd0
+            "$(broken virtio-blk-pci,disable-legacy=on,iommu_platform=on,rerror=report,werror=report,request-merging=off,serial=udrv0,addr=0x1a)" \
+            -- disk_errors.sh virtio_blk 0000:00:1a.0 /machine/peripheral/hd0/virtio-backend
         ;;
     esac
 done

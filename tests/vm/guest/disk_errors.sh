@@ -72,7 +72,7 @@ phase 'a command that does not end in time'
 # the driver's time-out. To take a command back, QEMU stands still until then.
 case $driver in
 ahci | ide) time_out=15 rate=220 ;;
-virtio_blk) time_out=30 rate=110 ;;
+virtio_blk) time_out=35 rate=90 ;;
 nvme) time_out=18 rate=160 ;; # 15 s by looks twice a second; QEMU's does not abort: 5 s later a reset
 esac
 slow() { monitor "block_set_io_throttle $device $1 0 0 0 0 0" >/dev/null; }
