@@ -115,7 +115,7 @@ nothing_in_flight() { same "$(in_flight)" 0; }
 violations=$(attr violations)
 lost=$(counter dropped)
 stuck=0
-for ((i = 0; i < 20; i++)); do
+for ((i = 0; i < 8; i++)); do
     pingers=()
     for _ in 1 2 3 4; do
         ping -q -f -l 64 -c 64 -s 8 -W 1 -w 3 10.0.0.2 >/dev/null &
