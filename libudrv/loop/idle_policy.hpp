@@ -29,6 +29,15 @@ namespace udrv {
 /// All numbers of the policy.
 namespace idle {
 
+/// Its parts. A build can leave some out, to see what they gain (bench/idle_parts).
+enum Part : unsigned { polling = 1, yielding = 2, gathering = 4, holding_off = 8 };
+#ifdef UDRV_IDLE_WITHOUT
+inline constexpr unsigned left_out = UDRV_IDLE_WITHOUT;
+#else
+inline constexpr unsigned left_out = 0;
+#endif
+[[nodiscard]] constexpr bool has(Part part) { return (left_out & part) == 0; }
+
 // Polls, each a look at all rings.
 inline constexpr std::uint32_t first_polls = 64;
 inline constexpr std::uint32_t most_polls = 2048;
@@ -114,7 +123,7 @@ class HoldOff {
 
     /// What the process may run on; with more than one processor others do their part
     /// meanwhile, and nothing is held off.
-    explicit HoldOff(unsigned cpus) : enabled_(cpus == 1) {}
+    explicit HoldOff(unsigned cpus) : enabled_(cpus == 1 && idle::has(idle::holding_off)) {}
 
     /// What the administrator says, 0 for nothing: at most idle::longest_hold all the same.
     void limit(std::uint32_t usecs) {
@@ -219,12 +228,13 @@ class IdlePolicy {
     /// the shortest polls and come regularly all the same, as from a disk. `holds_off`: what
     /// arrives may be left on the chip.
     explicit IdlePolicy(unsigned cpus, bool slow_answers = false, bool holds_off = false)
-        : alone_(cpus == 1), slow_answers_(slow_answers), polls_(alone_ ? 0 : idle::first_polls),
+        : alone_(cpus == 1), polls_at_all_(!alone_ && idle::has(idle::polling)),
+          slow_answers_(slow_answers), polls_(polls_at_all_ ? idle::first_polls : 0),
           hold_off_(holds_off ? cpus : 0) {}
 
     // ---- Processors to spare
 
-    /// How often to look before the sleep; 0 on one processor.
+    /// How often to look before the sleep; 0: not at all, as on one processor.
     [[nodiscard]] std::uint32_t polls() const { return polls_; }
     /// It is short: what was produced may wait until it is over.
     [[nodiscard]] bool short_poll() const { return polls_ <= idle::least_polls; }
@@ -233,7 +243,7 @@ class IdlePolicy {
             polls_ = std::min(idle::most_polls, polls_ * 2);
             return;
         }
-        polls_ = alone_ ? 0 : std::max(idle::least_polls, polls_ / 2);
+        polls_ = polls_at_all_ ? std::max(idle::least_polls, polls_ / 2) : 0;
         if (slow_answers_ && polls_ == idle::least_polls && ++vain_ % idle::trial_every == 0) {
             polls_ = idle::trial_polls;
         }
@@ -242,7 +252,9 @@ class IdlePolicy {
     // ---- One processor
 
     /// Asked when others wait for what was produced.
-    [[nodiscard]] bool may_yield() { return alone_ && yield_.due(); }
+    [[nodiscard]] bool may_yield() {
+        return alone_ && idle::has(idle::yielding) && yield_.due();
+    }
     /// It took so long, and so much of what others had for us was taken meanwhile.
     void yielded(Clock::duration time, std::uint64_t answers) {
         yield_.paid(time < idle::long_turn * answers);
@@ -250,7 +262,8 @@ class IdlePolicy {
 
     /// Asked after a wakeup; `offered` is what is there.
     [[nodiscard]] bool may_gather(std::uint32_t offered) {
-        return alone_ && offered != 0 && offered < idle::gather_aim && gather_.due();
+        return alone_ && idle::has(idle::gathering) && offered != 0 &&
+               offered < idle::gather_aim && gather_.due();
     }
     [[nodiscard]] Microseconds gather_time() const { return gather_time_; }
     /// It took so long, and so much more was there.
@@ -269,6 +282,7 @@ class IdlePolicy {
 
   private:
     bool alone_;
+    bool polls_at_all_;
     bool slow_answers_;
     std::uint32_t polls_;
     std::uint32_t vain_ = 0; ///< polls at their shortest, all in all
