@@ -82,8 +82,9 @@ streams() { # one TCP stream after the other, each with its sum
     local n=0 wrong=0
     head -c 24M /dev/urandom >/tmp/data
     until [ -e /tmp/stop ]; do
-        send_file /tmp/data here peer 10.0.0.2 5601
-        [ "$sums" = equal ] || { wrong=$((wrong + 1)); cat /tmp/send.out; }
+        # With a driver that dies every few seconds 24 MiB take about one minute.
+        send_limit_s=600 send_file /tmp/data here peer 10.0.0.2 5601
+        [ "$sums" = equal ] || { wrong=$((wrong + 1)); echo "$sums"; cat /tmp/send.out; }
         n=$((n + 1))
     done
     echo "$n $wrong" >/tmp/streams
