@@ -55,6 +55,7 @@ phase "kill -9 at random moments, $kills times"
 start_load
 latencies $driver /dev/udb0 &
 reads=$!
+check 'reads begin' wait_for 120 latencies_begun $driver
 for ((i = 0; i < kills; )); do
     # On a busy host each kill might hit a driver that has not served yet, and the disk's
     # window of 30 s would be over: so each third one does serve first.

@@ -8,6 +8,14 @@ latencies() { # NAME DISK: small reads without a pause, until it is killed
         --size=32m --time_based --runtime=36000 --rate_iops=100 --write_lat_log="/tmp/lat-$1" \
         --log_unix_epoch=1 --output="/tmp/lat-$1.out" >/dev/null 2>&1
 }
+latencies_begun() { # NAME: its reads have come to the disk
+    local pid bytes
+    for pid in $(pgrep -f "write_lat_log=/tmp/lat-$1"); do
+        bytes=$(sed -n "s/^read_bytes: //p" "/proc/$pid/io" 2>/dev/null)
+        [ "${bytes:-0}" -lt 65536 ] || return 0
+    done
+    return 1
+}
 # answer_outages PINGS KILLS: of `ping -D`; from each kill to the end of the longest pause in
 # the answers that began until half a second after it (some are under way when the driver
 # dies), in ms.

@@ -126,7 +126,9 @@ kill_phase() {
     in_peer ping -n -D -i 0.02 10.0.0.1 >/tmp/pings 2>/dev/null & pings=$!
     latencies ahci /dev/udb0 & reads_ahci=$!
     latencies ide /dev/udb1 & reads_ide=$!
-    sleep 3 # they have begun to read: an outage before that is not seen
+    # An outage before they have begun to read is not seen.
+    check 'reads of ahci begin' wait_for 120 latencies_begun ahci
+    check 'reads of ide begin' wait_for 120 latencies_begun ide
     for dev in $bdf $ahci $ide; do kill_often $dev & killers+=($!); done
     wait "${killers[@]}"
     for dev in $bdf $ahci $ide; do check "${name[$dev]} runs again" wait_for 20 running $dev; done
