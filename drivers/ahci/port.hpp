@@ -20,6 +20,7 @@
 #include "drivers/ahci/fis.hpp"
 #include "drivers/ata/identify.hpp"
 #include "libudrv/blk/blk_chip.hpp"
+#include "libudrv/blk/waiting.hpp"
 #include "libudrv/device/dma.hpp"
 
 namespace udrv::ahci {
@@ -160,18 +161,6 @@ class Port {
         bool queued = false;
         bool alone = false; ///< suspect: nothing else is issued beside it
     };
-    /// Ring of at most max_slots entries; free-running indices.
-    template <typename T>
-    struct Ring {
-        std::array<T, max_slots> entries{};
-        std::uint32_t producer = 0;
-        std::uint32_t consumer = 0;
-        [[nodiscard]] bool empty() const { return producer == consumer; }
-        [[nodiscard]] T& front() { return entries[consumer % max_slots]; }
-        void push(const T& entry) { entries[producer++ % max_slots] = entry; }
-        void push_front(const T& entry) { entries[--consumer % max_slots] = entry; }
-        void pop() { consumer++; }
-    };
 
     // port_setup.cpp
     [[nodiscard]] std::uint32_t detection(); ///< PxSSTS.DET
@@ -263,7 +252,7 @@ class Port {
     std::uint32_t unstamped_ = 0;   ///< of these, issued since the last tick()
     std::uint32_t fresh_ = 0;       ///< submitted since the last tick()
     bool exclusive_ = false;        ///< what is outstanding must stay alone
-    Ring<std::uint8_t> waiting_;    ///< tags, in arrival order
+    Waiting<std::uint8_t> waiting_; ///< tags, in arrival order
     std::uint32_t disk_index_ = 0;  ///< what its completions carry
     BlkCompletions* done_ = nullptr;
     bool attention_ = false;   ///< an interrupt came since the last harvest

@@ -433,7 +433,7 @@ void Port::settle_one(std::uint32_t tag, std::uint32_t culprit) {
 
 /// Of what waits, and is not with the disk.
 void Port::give_up_old(BlkClock::time_point now) {
-    for (std::uint32_t n = waiting_.producer - waiting_.consumer; n != 0; n--) {
+    for (std::uint32_t n = waiting_.size(); n != 0; n--) {
         const std::uint8_t tag = waiting_.front();
         waiting_.pop();
         const bool stamped = (fresh_ & bit_of(tag)) == 0;

@@ -36,6 +36,7 @@ static_assert(offsetof(PortPage, fis) % 256 == 0 && offsetof(PortPage, service) 
 
 Port::Port(RegisterIo& regs, std::uint32_t number, const Hba& hba, const Config& config)
     : regs_(regs), number_(number), hba_(hba), config_(config) {
+    waiting_.allocate(max_slots);
 }
 
 /// On one of the port's own registers.

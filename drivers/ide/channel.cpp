@@ -109,7 +109,7 @@ bool Channel::select(std::uint8_t device) {
 void Channel::submit(unsigned drive, std::span<const BlkSubmission> submissions) {
     Unit& unit = units_[drive];
     for (const BlkSubmission& submission : submissions) {
-        assert(unit.queue.producer - unit.queue.consumer < unit.disk.depth);
+        assert(unit.queue.size() < unit.disk.depth);
         unit.queue.push({submission});
     }
     start_next();

@@ -21,6 +21,7 @@
 #include "drivers/ide/ide_registers.hpp"
 #include "drivers/ide/piix_timing.hpp"
 #include "libudrv/blk/blk_chip.hpp"
+#include "libudrv/blk/waiting.hpp"
 #include "libudrv/device/dma.hpp"
 #include "libudrv/device/registers.hpp"
 
@@ -118,19 +119,6 @@ class Channel {
     enum class Found : std::uint8_t { nothing, ata, atapi };
     static constexpr unsigned nobody = drives_a_channel;
     static constexpr auto unstamped = BlkClock::time_point::max();
-
-    /// Ring with free-running indices; never more than `size` entries.
-    template <typename T, std::uint32_t size>
-    struct Ring {
-        std::array<T, size> entries{};
-        std::uint32_t producer = 0;
-        std::uint32_t consumer = 0;
-        [[nodiscard]] bool empty() const { return producer == consumer; }
-        [[nodiscard]] T& front() { return entries[consumer % size]; }
-        [[nodiscard]] T& at(std::uint32_t index) { return entries[index % size]; }
-        void push(const T& entry) { entries[producer++ % size] = entry; }
-        void pop() { consumer++; }
-    };
     struct Pending {
         BlkSubmission submission;
         std::uint8_t retries = 0;
@@ -145,7 +133,7 @@ class Channel {
         bool present = false;
         bool lost = false; ///< did not come back from a reset: its requests fail
         std::array<std::uint16_t, ata::identify_words> words{}; ///< IDENTIFY, at set-up
-        Ring<Pending, max_depth> queue;
+        Waiting<Pending> queue;
         std::uint32_t stamped = 0; ///< of its queue: those before it have `arrived`
     };
 

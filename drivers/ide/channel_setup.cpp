@@ -51,6 +51,9 @@ bool is_busy(std::uint8_t status) {
 Channel::Channel(const ChannelPorts& ports, unsigned number, const Config& config)
     : ports_(ports), number_(number), config_(config) {
     assert(config.depth >= 1 && config.depth <= max_depth);
+    for (Unit& unit : units_) {
+        unit.queue.allocate(max_depth);
+    }
 }
 
 // ---- Reset -----------------------------------------------------------------------

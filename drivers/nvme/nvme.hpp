@@ -28,6 +28,7 @@
 #include "drivers/nvme/prp.hpp"
 #include "drivers/nvme/queue_pair.hpp"
 #include "libudrv/blk/blk_chip.hpp"
+#include "libudrv/blk/waiting.hpp"
 #include "libudrv/device/call.hpp"
 #include "libudrv/device/dma.hpp"
 #include "libudrv/device/registers.hpp"
@@ -175,21 +176,6 @@ class Nvme {
         std::uint16_t looks = 0;
         std::uint16_t limit = 0; ///< looks until it is overdue
     };
-    /// Free-running indices, a power of two of entries that are there from the start.
-    template <typename T>
-    struct Ring {
-        std::vector<T> entries{};
-        std::uint32_t producer = 0;
-        std::uint32_t consumer = 0;
-        void allocate(std::size_t least);
-        [[nodiscard]] std::uint32_t size() const { return producer - consumer; }
-        [[nodiscard]] bool empty() const { return producer == consumer; }
-        [[nodiscard]] T& at(std::uint32_t index) { return entries[index & (entries.size() - 1)]; }
-        [[nodiscard]] T& front() { return at(consumer); }
-        void push(const T& entry) { at(producer++) = entry; }
-        void push_front(const T& entry) { at(--consumer) = entry; }
-        void pop() { consumer++; }
-    };
 
     // nvme_setup.cpp
     void read_capabilities();
@@ -280,7 +266,7 @@ class Nvme {
     std::vector<Slot> slots_;
     std::vector<std::uint16_t> free_; ///< slots
     std::uint32_t outstanding_ = 0;
-    Ring<Ref> waiting_;
+    Waiting<Ref> waiting_;
     BlkCompletions* done_ = nullptr;
 
     // Set-up, and again after each reset.

@@ -67,11 +67,6 @@ void disable(RegisterIo& regs) {
 
 // ---- Construction ----------------------------------------------------------------------
 
-template <typename T>
-void Nvme::Ring<T>::allocate(std::size_t least) {
-    entries.resize(std::bit_ceil(std::max<std::size_t>(least, 1)));
-}
-
 Nvme::Nvme(RegisterIo& regs, DmaAllocator& dma, const Config& config)
     : regs_(regs), config_(config) {
     read_capabilities();

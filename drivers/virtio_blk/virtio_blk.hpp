@@ -25,6 +25,7 @@
 #include "drivers/virtio/virtqueue.hpp"
 #include "drivers/virtio_blk/virtio_blk_registers.hpp"
 #include "libudrv/blk/blk_chip.hpp"
+#include "libudrv/blk/waiting.hpp"
 #include "libudrv/device/dma.hpp"
 
 namespace udrv::virtio_blk {
@@ -106,18 +107,6 @@ class VirtioBlk {
         std::uint8_t resets = 0; ///< of the device, while it had the request in time
         std::uint16_t looks = 0;
     };
-    /// Tags that wait for room, oldest first. Free-running indices; there is room for all tags.
-    struct Waiting {
-        std::vector<std::uint16_t> tags{};
-        std::uint32_t producer = 0;
-        std::uint32_t consumer = 0;
-        [[nodiscard]] bool empty() const { return producer == consumer; }
-        [[nodiscard]] std::uint16_t& at(std::uint32_t n) { return tags[n & (tags.size() - 1)]; }
-        [[nodiscard]] std::uint16_t front() { return at(consumer); }
-        void push(std::uint16_t tag) { at(producer++) = tag; }
-        void push_front(std::uint16_t tag) { at(--consumer) = tag; }
-        void pop() { consumer++; }
-    };
     /// What a request is made of, for Virtqueue::post(): views of pieces_.
     struct Chain {
         std::span<const virtio::Segment> readable;
@@ -169,8 +158,8 @@ class VirtioBlk {
     DmaBlock memory_;
     std::vector<virtio::Segment> pieces_; ///< of the request that is being made
     std::vector<Request> requests_;       ///< by tag
-    Waiting waiting_;
-    std::uint32_t outstanding_ = 0; ///< requests that the device has
+    Waiting<std::uint16_t> waiting_;      ///< tags
+    std::uint32_t outstanding_ = 0;       ///< requests that the device has
     BlkCompletions* done_ = nullptr;
 
     State state_ = State::running;

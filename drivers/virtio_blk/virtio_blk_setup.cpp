@@ -99,7 +99,7 @@ void VirtioBlk::allocate(DmaAllocator& dma) {
     disks_[0].depth = std::clamp<std::uint32_t>(size / 3u, 1, UDRV_BLK_MAX_DEPTH);
     memory_ = dma.allocate(disks_[0].depth * sizeof(Memory));
     requests_.resize(disks_[0].depth);
-    waiting_.tags.resize(std::bit_ceil(disks_[0].depth));
+    waiting_.allocate(disks_[0].depth);
 }
 
 // ---- What the disk is (5.2.4, 5.2.5) ------------------------------------------------------
