@@ -132,7 +132,9 @@ void VirtioBlk::describe() {
                                 disk.max_segment_bytes, page_bytes));
     }
     disk.segment_boundary = 0xffffffff;
-    disk.dma_alignment = 3; // virtio asks for none; 0 would be the kernel's default of 511
+    // virtio asks for none; 0 would be the kernel's default of 511. But a block across the end of
+    // a page is two segments: where there is one only, the kernel wants blocks to be aligned.
+    disk.dma_alignment = disk.max_segments == 1 ? disk.logical_block_bytes - 1 : 3;
     describe_discard(disk);
     pieces_.resize(disk.max_segments + 2);
 }

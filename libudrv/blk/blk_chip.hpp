@@ -73,7 +73,8 @@ concept BlkChip = requires(C chip, const C const_chip, std::uint32_t disk,
     // What was found; constant after construction, in the order of their units. The out fields
     // are zero. Empty: no disk. The kernel refuses (EINVAL) text without a NUL at its end, no
     // sectors or a part of a block, a physical block of more than 1 MiB, max_sectors below a page,
-    // max_segment_bytes below a page, segment_boundary below a page - 1, masks that are not a
+    // max_segment_bytes below a page, one segment where dma_alignment is below the block's size
+    // - 1, segment_boundary below a page - 1, a virt_boundary other than that, masks that are not a
     // power of two - 1, and discards of less than a physical block. It refuses (ESTALE) a disk
     // that differs in anything from the one that a predecessor described for that unit.
     { const_chip.disks() } -> std::same_as<std::span<const udrv_blk_disk>>;

@@ -33,6 +33,7 @@ TEST_F(VirtioBlkSetup, TheDiskAsTheDeviceDescribesIt) {
     EXPECT_STREQ(disk.serial, "FAKE-1");
     EXPECT_EQ(disk.depth, 85u); // three descriptors each
     EXPECT_EQ(disk.max_segments, 64u);
+    EXPECT_EQ(disk.dma_alignment, 3u);
     EXPECT_EQ(disk.max_segment_bytes, 0xffffffffu);
     EXPECT_EQ(disk.max_discard_sectors, 0x3fffffu);
     EXPECT_EQ(disk.max_discard_segments, 1u);
@@ -46,6 +47,7 @@ TEST_F(VirtioBlkSetup, WhatIsNotOfferedIsNotAnnounced) {
     const udrv_blk_disk& disk = rig.disk();
     EXPECT_EQ(disk.flags, 0u);
     EXPECT_EQ(disk.max_segments, 1u);
+    EXPECT_EQ(disk.dma_alignment, 511u) << "the kernel refuses one segment otherwise";
     EXPECT_EQ(disk.logical_block_bytes, 512u);
     EXPECT_EQ(disk.max_discard_sectors + disk.max_discard_segments + disk.max_write_zeroes_sectors,
               0u);
