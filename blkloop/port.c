@@ -298,7 +298,7 @@ static void udrv_blk_settle(struct udrv_port *port, struct udrv_session *s)
 		if (!READ_ONCE(d->attached) || !READ_ONCE(d->added))
 			continue;
 		if (!udrv_disk_flush(d, s)) {
-			dev_warn(d->dev, "%s: its cache was not flushed\n", d->info.name);
+			dev_warn(d->dev, "its cache was not flushed\n");
 			return;	/* the driver hangs, or is gone */
 		}
 	}

@@ -144,6 +144,15 @@ static struct udrv_device *udrv_device_alloc(struct pci_dev *pdev)
 	return NULL;
 }
 
+/* As the PCI core made it: the next driver may rely on that. */
+static void udrv_dma_reset(struct pci_dev *pdev)
+{
+	dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(32));
+	dma_set_max_seg_size(&pdev->dev, SZ_64K);
+	dma_set_seg_boundary(&pdev->dev, U32_MAX);
+	dma_set_min_align_mask(&pdev->dev, 0);
+}
+
 static int udrv_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
 	struct udrv_device *udev;
@@ -187,6 +196,7 @@ static int udrv_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		return 0;
 	udrv_devices_remove(udev);
 err_release:
+	udrv_dma_reset(pdev);
 	udrv_bars_release(udev);
 	pci_release_regions(pdev);
 err_disable:
@@ -216,11 +226,7 @@ static void udrv_remove(struct pci_dev *pdev)
 		module_put(owner);
 	}
 	pdev->untrusted = udev->was_untrusted;
-	/* As the PCI core made it: the next driver may rely on that. */
-	dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(32));
-	dma_set_max_seg_size(&pdev->dev, SZ_64K);
-	dma_set_seg_boundary(&pdev->dev, U32_MAX);
-	dma_set_min_align_mask(&pdev->dev, 0);
+	udrv_dma_reset(pdev);
 	/* INTx stays off till the next driver enables the device: the chip may assert it. */
 	udrv_bars_release(udev);
 	pci_release_regions(pdev);

@@ -77,26 +77,27 @@ EXPORT_SYMBOL_GPL(udrv_wait_longer);
 
 /* ---- Sleep ---------------------------------------------------------------- */
 
-/* Before the session ends: it is its driver that can flush. With the device lock held. */
-static void udrv_device_settle(struct udrv_device *udev)
+/*
+ * Power may go. Before the session ends its driver can flush, and nobody else. With the
+ * device lock held.
+ */
+static void udrv_device_power_down(struct udrv_device *udev)
 {
 	struct udrv_session *s = udrv_device_session(udev);
 	struct udrv_port *port;
 
-	if (!s)
-		return;
-	port = READ_ONCE(s->port);	/* stays until unbind, which waits for the lock */
-	if (port && port->type->settle)
-		port->type->settle(port, s);
-	udrv_session_put(s);
+	if (s) {
+		port = READ_ONCE(s->port);	/* stays until unbind, which waits for the lock */
+		if (port && port->type->settle)
+			port->type->settle(port, s);
+		udrv_session_put(s);
+	}
+	udrv_device_close(udev);
 }
 
 static int udrv_suspend(struct device *dev)
 {
-	struct udrv_device *udev = dev_get_drvdata(dev);
-
-	udrv_device_settle(udev);
-	udrv_device_close(udev);
+	udrv_device_power_down(dev_get_drvdata(dev));
 	return 0;
 }
 
@@ -112,10 +113,7 @@ DEFINE_SIMPLE_DEV_PM_OPS(udrv_pm_ops, udrv_suspend, udrv_resume);
 /* Power off, reboot, kexec. Processes still run. */
 void udrv_shutdown(struct pci_dev *pdev)
 {
-	struct udrv_device *udev = pci_get_drvdata(pdev);
-
-	udrv_device_settle(udev);
-	udrv_device_close(udev);
+	udrv_device_power_down(pci_get_drvdata(pdev));
 }
 
 /* ---- Resets and errors ---------------------------------------------------- */
