@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # What the disks promise: the limits of docs/limits.md beside those of the kernel's
 # drivers, their names in /dev/disk, and what a discard must not touch. The long form,
-# 10,000 files a filesystem: UDRV_DISCARD_ROUNDS=100.
+# 10,000 files a filesystem, of which every second is deleted: UDRV_DISCARD_ROUNDS=100.
 . "$(dirname "$0")/lib.sh"
 
 rounds=${UDRV_DISCARD_ROUNDS:-1}
