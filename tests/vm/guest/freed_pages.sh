@@ -63,13 +63,19 @@ check_eq 'other kernel messages' "$(other_messages 'udn0:|link becomes ready')" 
 phase 'the control: a chip that writes to what was given back'
 ip link set udn0 down
 rm -f /tmp/frames
+mkfifo /tmp/said
 dmesg -n 1 # the page allocator shows all that it found, on a slow serial line
-"$helpers/freed_pages" rogue $bdf /tmp/frames >/tmp/rogue 2>&1 &
+"$helpers/freed_pages" rogue $bdf /tmp/frames >/tmp/said 2>&1 &
 rogue=$!
-check 'wrote to free pages' wait_for 60 grep -q written /tmp/rogue
+# No new process meanwhile: it would take some of the pages.
+exec 5</tmp/said
+read -r -t 120 -u 5 said
+check 'wrote to free pages' same "$said" written
+cat <&5 >/tmp/rogue &
+teller=$!
 "$helpers/freed_pages" hold $leave /tmp/frames >/tmp/hold 2>&1 &
 holder=$!
-wait $rogue
+wait $rogue $teller
 grep -q total: /tmp/rogue || kill $holder # it would wait for the file to go
 wait $holder
 dmesg -n 7

@@ -51,6 +51,15 @@ std::vector<std::uint64_t> frames_of(const void* at, std::size_t pages) {
     return frames;
 }
 
+/// Whether nobody has the page just now (KPF_BUDDY, Documentation/admin-guide/mm/pagemap.rst).
+bool is_free(std::uint64_t frame) {
+    static const udrv::FileDescriptor file(::open("/proc/kpageflags", O_RDONLY | O_CLOEXEC));
+    std::uint64_t flags = 0;
+    return ::pread(file.value(), &flags, sizeof(flags),
+                   static_cast<off_t>(frame / page_bytes * 8)) == sizeof(flags) &&
+           (flags >> 10 & 1) != 0;
+}
+
 std::uint64_t changed_pages(const std::uint64_t* words, std::size_t pages) {
     constexpr std::size_t page_words = page_bytes / 8;
     std::uint64_t changed = 0;
@@ -144,10 +153,12 @@ int rogue(const udrv::PciAddress& address, const char* frames_file) {
         }
         ::munmap(at, bytes);
     }
-    // In the middle of large pieces, which nobody takes soon.
+    // In the middle of large pieces, which nobody takes soon; what somebody took is left alone.
     std::size_t written = 0;
     for (std::size_t page = step / 2 / page_bytes; page < freed.size(); page += step / page_bytes) {
-        written += chip.transfer(chip.frame_addr(), freed[page]) ? 1U : 0U;
+        if (is_free(freed[page])) {
+            written += chip.transfer(chip.frame_addr(), freed[page]) ? 1U : 0U;
+        }
     }
     fmt::print("written\n");
     std::fflush(stdout);
