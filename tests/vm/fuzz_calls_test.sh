@@ -5,6 +5,6 @@
 . "$(dirname "$0")/lib.sh"
 
 guest 'wrong calls' 3400 --smp 2 --iommu --append log_buf_len=64M --nic e1000 --nic e1000 \
-    --device edu,addr=0x14 --disk ahci -- \
+    --device pcie-root-port,id=rp,chassis=1,addr=0x15 --device edu,bus=rp,addr=0 --disk ahci -- \
     fuzz_calls.sh "${UDRV_FUZZ:-60000}" ${UDRV_SEED:+"$UDRV_SEED"}
 finish

@@ -8,7 +8,7 @@
 . tests/vm/guest/hostile_lib.sh
 calls=$1
 seed=${2:-$RANDOM}
-edu=0000:00:14.0
+edu=0000:01:00.0 # alone behind a root port, so that it can be reset
 ahci=0000:00:18.0
 tracing=/sys/kernel/tracing
 
@@ -45,12 +45,19 @@ phase 'wrong calls'
         ip link set "${name##*/}" address 52:54:00:77:00:0$((RANDOM % 10))
         ethtool -S "${name##*/}"
         ethtool "${name##*/}"
+        ethtool -r "${name##*/}"
+        ethtool -l "${name##*/}"
+        ethtool -L "${name##*/}" combined $((RANDOM % 4))
         ethtool -K "${name##*/}" tx "$([ $((RANDOM % 2)) = 0 ] && echo on || echo off)"
         ping -c 2 -i 0.2 -w 1 -I "${name##*/}" 10.77.0.1
     done
     for disk in /dev/udb*; do
         [ -b "$disk" ] && timeout 2 dd if="$disk" of=/dev/null bs=4k count=1
+        [ -b "$disk" ] && timeout 4 smartctl -d ata -i -H "$disk"
+        [ -b "$disk" ] && timeout 2 hdparm -i "$disk"
     done
+    echo $((RANDOM % 3)) >/sys/bus/pci/devices/$edu/udrv/untrusted
+    timeout 20 sh -c "echo 1 >/sys/bus/pci/devices/$edu/reset"
     cat /sys/bus/pci/devices/*/udrv/* /sys/block/udb*/device/{model,serial}
     sleep 0.1
 done) >/dev/null 2>&1 &
@@ -88,6 +95,8 @@ check 'written and verified' verify "/dev/$(ls /sys/bus/pci/devices/$ahci/udrv_d
 cat /sys/block/udb0/device/{rev,unit,vendor} /sys/class/net/udn0/udrv/{wanted,applied} >/dev/null
 ethtool -a udn0 >/dev/null
 hdparm -g /dev/udb0 >/dev/null
+hdparm -i /dev/udb0 >/dev/null
+smartctl -d ata -H /dev/udb0 >/dev/null
 check 'ahci ends well' stop_driver $ahci
 check 'e1000 ends well' stop_driver
 
