@@ -22,7 +22,7 @@ done
 # What the kernel says of a device that comes and goes, and of a driver that was not fast
 # enough to send.
 check_eq 'other kernel messages' \
-    "$(other_messages 'pci 0000:|DMAR|Adding to iommu group|udn[0-9]+:|clipped .* for e820')" ''
+    "$(other_messages 'pci 0000:|DMAR|Adding to iommu group|udn[0-9]+:|clipped .* for e820|enabling device')" ''
 phase 'the last word of a session takes its time'
 require 'insmod' insmod "$build/modules/udrv_slow_notify.ko"
 again=0
@@ -38,7 +38,7 @@ check_eq 'killed and unbound at once, bound again' $again 5
 check 'rmmod' rmmod udrv_slow_notify
 check_nothing_left $edu
 check_eq 'other kernel messages' \
-    "$(other_messages 'pci 0000:|DMAR|Adding to iommu group|udn[0-9]+:|clipped .* for e820')" ''
+    "$(other_messages 'pci 0000:|DMAR|Adding to iommu group|udn[0-9]+:|clipped .* for e820|enabling device')" ''
 
 phase 'after it'
 "$udrv" unbind $bdf >/dev/null 2>&1
