@@ -142,7 +142,9 @@ kill_phase() {
     stop_loads kills
     for dev in $bdf $ahci $ide; do
         check_ge "${name[$dev]}: started again" "$(restarts $dev)" "$kills"
-        check_ge "${name[$dev]}: and why" "$(said $dev 'killed by SIGKILL')" "$kills"
+        # On a busy host a driver may miss its deadline just before it would be killed.
+        check_ge "${name[$dev]}: and why" "$(said $dev 'killed by SIGKILL\|no progress for')" "$kills"
+        echo "${name[$dev]}: $(said $dev 'no progress for') missed the deadline of $deadline_ms ms"
         check_eq "${name[$dev]}: violations" "$(attr violations $dev)" 0
         # The driver, and who is to come after it.
         check "${name[$dev]}: two children of its supervisor, no dead one" \
