@@ -116,10 +116,7 @@ static int udrv_bus_master(struct udrv_session *s, void *arg)
 
 	if (*on > 1)
 		return -EINVAL;
-	if (*on)
-		pci_set_master(s->udev->pdev);
-	else
-		pci_clear_master(s->udev->pdev);
+	udrv_bus_master_set(s->udev, *on);
 	return 0;
 }
 

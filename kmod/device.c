@@ -126,6 +126,7 @@ static struct udrv_device *udrv_device_alloc(struct pci_dev *pdev)
 		return NULL;
 	kref_init(&udev->ref);
 	mutex_init(&udev->lock);
+	spin_lock_init(&udev->command_lock);
 	INIT_LIST_HEAD(&udev->margins);
 	udev->pdev = pci_dev_get(pdev);
 	udev->was_untrusted = pdev->untrusted;
@@ -153,6 +154,31 @@ static void udrv_dma_reset(struct pci_dev *pdev)
 	dma_set_min_align_mask(&pdev->dev, 0);
 }
 
+/*
+ * INTx is off but where a session has it. The core would switch it on whenever MSI goes
+ * off, at the end of each session, while the chip still works and nobody handles what it
+ * asserts: a line that others share would be taken out of use. It leaves alone the INTx
+ * of chips that need it for MSI, too, and those are not masked here.
+ */
+static void udrv_intx_off(struct udrv_device *udev)
+{
+	struct pci_dev *pdev = udev->pdev;
+
+	if (!pdev->pin || (pdev->dev_flags & PCI_DEV_FLAGS_MSI_INTX_DISABLE_BUG))
+		return;
+	udev->intx_maskable = pci_intx_mask_supported(pdev);
+	if (!udev->intx_maskable)
+		return;
+	pci_intx(pdev, 0);
+	pdev->dev_flags |= PCI_DEV_FLAGS_MSI_INTX_DISABLE_BUG;
+}
+
+static void udrv_intx_give_back(struct udrv_device *udev)
+{
+	if (udev->intx_maskable)
+		udev->pdev->dev_flags &= ~PCI_DEV_FLAGS_MSI_INTX_DISABLE_BUG;
+}
+
 static int udrv_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
 	struct udrv_device *udev;
@@ -170,14 +196,12 @@ static int udrv_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	ret = pci_enable_device(pdev);	/* not managed: pci_intx() must not sleep */
 	if (ret)
 		goto err_put;
+	pci_clear_master(pdev);
+	udrv_intx_off(udev);
 	ret = pci_request_regions(pdev, "udrv");
 	if (ret)
 		goto err_disable;
 	udrv_bars_hold(udev);
-	pci_clear_master(pdev);
-	udev->intx_maskable = pdev->pin && pci_intx_mask_supported(pdev);
-	if (udev->intx_maskable)
-		pci_intx(pdev, 0);
 	dma_set_max_seg_size(&pdev->dev, UINT_MAX & PAGE_MASK);
 	if (!udrv_confined(pdev)) {
 		pci_warn(pdev, "no IOMMU confines this device: its driver can make it read and write all memory\n");
@@ -200,6 +224,7 @@ err_release:
 	udrv_bars_release(udev);
 	pci_release_regions(pdev);
 err_disable:
+	udrv_intx_give_back(udev);
 	pci_disable_device(pdev);
 err_put:
 	udrv_device_put(udev);
@@ -227,6 +252,7 @@ static void udrv_remove(struct pci_dev *pdev)
 	}
 	pdev->untrusted = udev->was_untrusted;
 	udrv_dma_reset(pdev);
+	udrv_intx_give_back(udev);
 	/* INTx stays off till the next driver enables the device: the chip may assert it. */
 	udrv_bars_release(udev);
 	pci_release_regions(pdev);

@@ -26,27 +26,64 @@ static void udrv_intx_store(void __iomem *at, u32 value)
 /* False: it is not our device that asserts the line. Of a chip's own mask, nobody knows. */
 static bool udrv_intx_check_and_mask(struct udrv_session *s)
 {
-	if (!s->intx.mask)
-		return pci_check_and_mask_intx(s->udev->pdev);
-	udrv_intx_store(s->intx.mask, s->intx.mask_value);
-	return true;
+	unsigned long flags;
+	bool ours;
+
+	if (s->intx.mask) {
+		udrv_intx_store(s->intx.mask, s->intx.mask_value);
+		return true;
+	}
+	spin_lock_irqsave(&s->udev->command_lock, flags);
+	ours = pci_check_and_mask_intx(s->udev->pdev);
+	spin_unlock_irqrestore(&s->udev->command_lock, flags);
+	return ours;
 }
 
 /* False: it asserts the line already, and stays masked. */
 static bool udrv_intx_check_and_unmask(struct udrv_session *s)
 {
-	if (!s->intx.mask)
-		return pci_check_and_unmask_intx(s->udev->pdev);
-	iowrite32(s->intx.unmask_value, s->intx.unmask);	/* the handler comes, if so */
-	return true;
+	unsigned long flags;
+	bool unmasked;
+
+	if (s->intx.mask) {
+		/* The handler comes, if so. */
+		iowrite32(s->intx.unmask_value, s->intx.unmask);
+		return true;
+	}
+	spin_lock_irqsave(&s->udev->command_lock, flags);
+	unmasked = pci_check_and_unmask_intx(s->udev->pdev);
+	spin_unlock_irqrestore(&s->udev->command_lock, flags);
+	return unmasked;
 }
 
 static void udrv_intx_mask(struct udrv_session *s)
 {
-	if (!s->intx.mask)
-		pci_intx(s->udev->pdev, 0);
-	else
+	unsigned long flags;
+
+	if (s->intx.mask) {
 		udrv_intx_store(s->intx.mask, s->intx.mask_value);
+		return;
+	}
+	spin_lock_irqsave(&s->udev->command_lock, flags);
+	pci_intx(s->udev->pdev, 0);
+	spin_unlock_irqrestore(&s->udev->command_lock, flags);
+}
+
+/*
+ * Bus mastering is a bit beside the mask of INTx, and the core reads, changes and writes
+ * both: without the lock a mask that the handler sets meanwhile is lost, and the line
+ * stays asserted.
+ */
+void udrv_bus_master_set(struct udrv_device *udev, bool on)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&udev->command_lock, flags);
+	if (on)
+		pci_set_master(udev->pdev);
+	else
+		pci_clear_master(udev->pdev);
+	spin_unlock_irqrestore(&udev->command_lock, flags);
 }
 
 /* With s->lock held. */
@@ -429,7 +466,5 @@ void udrv_irq_teardown(struct udrv_session *s)
 	}
 	udrv_intx_unmap(s);
 	pci_free_irq_vectors(s->udev->pdev);
-	if (s->udev->intx_maskable)
-		pci_intx(s->udev->pdev, 0);	/* freeing vectors switched it on */
 	synchronize_rcu_expedited();	/* as all waits here: it is a part of each outage */
 }
