@@ -76,8 +76,8 @@ function(udrv_modules)
   udrv_link_sources(include/udrv ${files})
   list(APPEND inputs ${files})
   foreach(pair kmod:udrv netloop:udrv_net blkloop:udrv_blk tests/vm/nopad:udrv_nopad
-          tests/vm/pci22:udrv_pci22 tests/vm/slow_notify:udrv_slow_notify
-          tests/vm/unquiet:udrv_unquiet)
+          tests/vm/pci22:udrv_pci22 tests/vm/slow_intx:udrv_slow_intx
+          tests/vm/slow_notify:udrv_slow_notify tests/vm/unquiet:udrv_unquiet)
     string(REPLACE ":" ";" pair ${pair})
     list(GET pair 0 folder)
     list(GET pair 1 module)

@@ -14,6 +14,7 @@ leave=96   # MiB that the rest of the machine needs
 seconds=3  # more than the disk takes
 
 corruptions() { dmesg | grep -cE 'pagealloc: (memory corruption|single bit error)'; }
+idle() { same "$(attr state $disk_bdf)" idle; }
 written() { awk '{ print $5 + $9 }' /sys/block/udb0/stat; } # writes done, or in flight
 # Kills the driver under writes; who takes all memory then looks at it when the disk is done.
 kill_under_writes() {
@@ -32,6 +33,7 @@ kill_under_writes() {
     changed=$((changed + $(total changed /tmp/hold)))
 }
 
+line=$(cat /sys/bus/pci/devices/$disk_bdf/irq) # of its INTx
 load_disk_modules recovery_window_s=3000
 require 'bind' "$udrv" bind --unsafe-no-iommu $disk_bdf
 dmesg -n 1 # the page allocator shows all that it finds, on a slow serial line
@@ -62,6 +64,23 @@ check_eq 'memory was taken after each' $held "$kills"
 check_eq 'pages that changed, taken by somebody' $changed 0
 check_eq 'pages that changed, free' "$(corruptions)" 0
 require 'an honest driver again' run_driver ahci $disk_bdf
+
+# A neighbour on the line hears what nobody handles, and the kernel would take the line from it.
+phase 'its INTx while MSI goes off, and requests end'
+modprobe e1000
+check_eq 'a neighbour on its line' "$(cat /sys/bus/pci/devices/$bdf/irq)" "$line"
+ip link set "$(ls /sys/bus/pci/devices/$bdf/net)" up
+require 'insmod' insmod "$build/modules/udrv_slow_intx.ko"
+before=$(written)
+wait_for 60 eval "[ \$(written) -ge $((before + 8)) ]"
+kill -KILL "${driver_pid[$disk_bdf]}"
+{ wait "${driver_pid[$disk_bdf]}"; } 2>/dev/null
+check 'the end of its session' wait_for 60 idle
+sleep $seconds
+check_eq 'interrupts that nobody handled' "$(awk '/^unhandled/ { print $2 }' "/proc/irq/$line/spurious")" 0
+check_eq 'the line was not taken away' "$(dmesg | grep -c 'nobody cared')" 0
+check 'rmmod' rmmod udrv_slow_intx
+require 'an honest driver after it' run_driver ahci $disk_bdf
 kill -INT $writes
 wait $writes
 check 'no write failed' grep -q 'err= 0' /tmp/fio
