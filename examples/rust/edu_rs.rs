@@ -134,8 +134,14 @@ fn map(file: RawFd, bytes: usize, what: &str) -> io::Result<*mut u8> {
 
 /// Whether the file can be read within the time.
 fn readable(file: RawFd, timeout_ms: c_int) -> bool {
-    let mut files = PollFile { file, events: POLLIN, returned: 0 };
-    unsafe { poll(&mut files, 1, timeout_ms) > 0 }
+    loop {
+        let mut files = PollFile { file, events: POLLIN, returned: 0 };
+        let got = unsafe { poll(&mut files, 1, timeout_ms) };
+        // A signal is no answer; the request to stop is looked at when there is one.
+        if got >= 0 || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            return got > 0;
+        }
+    }
 }
 
 /// This process's end of docs/driver-protocol.md; does nothing without a supervisor.
