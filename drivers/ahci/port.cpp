@@ -286,7 +286,7 @@ void Port::harvest() {
     if (state_ != State::running) {
         return; // recovery looks for itself
     }
-    const std::uint32_t causes = causes_;
+    std::uint32_t causes = causes_;
     causes_ = 0;
     std::atomic_ref<std::uint8_t>(fis_->sdbfis[0]).store(0, std::memory_order_relaxed);
     std::atomic_ref<std::uint8_t>(fis_->rfis[0]).store(0, std::memory_order_relaxed);
@@ -299,9 +299,17 @@ void Port::harvest() {
         // failed queued command keeps its bit.
         std::uint32_t done = outstanding_ & ~read(queued ? port::sact : port::ci);
         failed |= fis_says_error();
-        if (!queued && done != 0 && (failed || (read(port::tfd) & ata::status::err) != 0)) {
-            failed = true; // some HBAs clear the bit in PxCI of a failed command too
-            done = 0;
+        if (!queued && done != 0) {
+            // Some HBAs clear the bit in PxCI of a failed command too, and all do for a device
+            // fault, which need not set ERR.
+            failed |= (read(port::tfd) & ata::status::bad) != 0;
+            // A disk that was reset by itself (its power failed) introduces itself by a register
+            // FIS, and that clears the bit of the command which it has forgotten (AHCI 5.3.8,
+            // RegFIS:ClearCI). The change of the link came before: PxIS after PxCI.
+            causes |= read(port::is) & px_is::broken;
+            if (failed || (causes & px_is::broken) != 0) {
+                done = 0;
+            }
         }
         outstanding_ &= ~done;
         unstamped_ &= ~done;

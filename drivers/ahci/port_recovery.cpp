@@ -151,7 +151,7 @@ BlkClock::time_point Port::watch(BlkClock::time_point now) {
 bool Port::left_trace() {
     const bool taken = (outstanding_ & ~read(port::ci)) != 0;
     const std::uint32_t status = read(port::tfd);
-    const bool error = taken && (status & ata::status::err) != 0 &&
+    const bool error = taken && (status & ata::status::bad) != 0 &&
                        (status & (ata::status::bsy | ata::status::drq)) == 0;
     return error || read(port::serr) != 0;
 }

@@ -47,7 +47,7 @@ Port::Answer Port::service(BlkClock::time_point now) {
         return Answer::failed;
     }
     if ((read(port::ci) & 1) == 0) {
-        const bool error = (read(port::tfd) & ata::status::err) != 0;
+        const bool error = (read(port::tfd) & ata::status::bad) != 0;
         return error ? Answer::failed : Answer::good;
     }
     return late ? Answer::failed : Answer::pending;

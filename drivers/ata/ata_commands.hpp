@@ -55,6 +55,9 @@ inline constexpr std::uint8_t drq = 1u << 3;
 inline constexpr std::uint8_t df = 1u << 5; // device fault
 inline constexpr std::uint8_t drdy = 1u << 6;
 inline constexpr std::uint8_t bsy = 1u << 7;
+/// The command did not do what it should. A device fault may come without ERR, and data may be
+/// lost (ACS-3, DEVICE FAULT bit).
+inline constexpr std::uint8_t bad = err | df;
 } // namespace status
 
 namespace error {                             // ACS-3, ERROR field; valid when status::err is set

@@ -187,8 +187,8 @@ bool Channel::wait_identity(BlkClock::time_point now) {
         wake_ = now + poll_interval;
         return false;
     }
-    constexpr std::uint8_t bad = ata::status::err | ata::status::df;
-    if (is_ready(status) && (status & ata::status::drq) != 0 && (status & bad) == 0) {
+    if (is_ready(status) && (status & ata::status::drq) != 0 &&
+        (status & ata::status::bad) == 0) {
         std::array<std::uint16_t, ata::identify_words> words{};
         for (auto& word : words) {
             word = cb::data.read(ports_.command_block);
@@ -221,7 +221,7 @@ bool Channel::wait_mode(BlkClock::time_point now) {
         wake_ = now + poll_interval;
         return false;
     }
-    units_[unit_].lost = !is_ready(status) || (status & ata::status::err) != 0;
+    units_[unit_].lost = !is_ready(status) || (status & ata::status::bad) != 0;
     start_unit(unit_ + 1, now);
     return true;
 }

@@ -253,7 +253,7 @@ std::string Channel::set_mode(unsigned number, const ata::Identity& identity) {
         if (is_busy(answer)) {
             break;
         }
-        if ((answer & ata::status::err) == 0) {
+        if ((answer & ata::status::bad) == 0) {
             if (!set_timing(ports_.timing, config_.controller, number_, number,
                             drive.transfer_mode)) {
                 return "not used, the controller does not keep the timing of its transfer mode";

@@ -213,6 +213,36 @@ TEST_F(AhciRecovery, AFlushKeepsItsPlaceAcrossARecovery) {
     EXPECT_EQ(rig.chip.disks[0].finished, (std::vector<std::uint8_t>{0x61, 0xea, 0x61}));
 }
 
+// 5.3.8, RegFIS:ClearCI: the signature of a disk that has forgotten everything ends the command.
+TEST_F(AhciRecovery, ADiskThatResetsItselfHasDoneNothing) {
+    for (const bool interrupts : {true, false}) {
+        for (const std::uint8_t op : {UDRV_BLK_READ, UDRV_BLK_WRITE, UDRV_BLK_FLUSH}) {
+            rig.config.ncq = false;
+            rig.start();
+            std::memset(rig.tag(0, 0).data(), 0xee, 4096);
+            rig.submit(rig.make(0, 0, op, 0, op == UDRV_BLK_FLUSH ? 0 : 8));
+            rig.chip.disk_forgets(0);
+            const auto done = interrupts ? rig.take() : rig.reap();
+            EXPECT_TRUE(done.empty()) << unsigned{op} << " was not carried out";
+            if (done.empty()) {
+                EXPECT_EQ(rig.finish(1)[0], ok);
+            }
+            EXPECT_EQ(rig.chip.disks[0].finished.size(), 2u) << "IDENTIFY, and once more";
+            EXPECT_TRUE(op == UDRV_BLK_FLUSH || rig.same(0, 0));
+        }
+    }
+}
+
+TEST_F(AhciRecovery, ADeviceFaultIsAnErrorWithoutErr) { // ACS-3, DEVICE FAULT bit
+    rig.config.ncq = false;
+    rig.start();
+    for (const std::uint8_t op : {UDRV_BLK_WRITE, UDRV_BLK_FLUSH}) {
+        rig.chip.disks[0].faults = 1;
+        rig.submit(rig.make(0, 0, op, 0, op == UDRV_BLK_FLUSH ? 0 : 8));
+        EXPECT_EQ(rig.finish(1)[0], std::uint32_t{UDRV_BLK_IOERR}) << unsigned{op};
+    }
+}
+
 // ---- Time ---------------------------------------------------------------------------------
 
 TEST_F(AhciRecovery, ACommandThatNeverEndsTimesOutAlone) {

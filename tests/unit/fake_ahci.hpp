@@ -150,6 +150,22 @@ class FakeAhci final : public RegisterIo {
             advance();
         }
     }
+    /// Its disk was without power for a moment, and has forgotten what it had. COMINIT (5.3.2,
+    /// P:ComInit), and then its signature while the port runs: BSY 0, no error, and no interrupt.
+    /// The HBA takes that for the end of the command under way (5.3.8, RegFIS:ClearCI).
+    void disk_forgets(std::uint32_t n) {
+        settle();
+        ports_[n].queue.clear();
+        disks[n].power_failed();
+        at(n, TFD) = 0x80;
+        at(n, SERR) |= diag_x;
+        cause(n, pcs);
+        if ((at(n, CMD) & cr) != 0) {
+            at(n, CI) &= at(n, SACT);
+            at(n, SIG) = disks[n].sig;
+            d2h(n, 0x50, 0x01, false);
+        }
+    }
     void break_link(std::uint32_t n) { // IFS: the transfer stops where it is
         ports_[n].broken = true;
         at(n, SERR) |= 1u << 8;
@@ -683,7 +699,7 @@ class FakeAhci final : public RegisterIo {
             set_device_bits(n, 0x50, 0, 1u << c.slot);
         } else {
             at(n, CI) &= ~(1u << c.slot);
-            d2h(n, 0x50, 0, true);
+            d2h(n, static_cast<std::uint8_t>(!c.service() && disk.fault() ? 0x70 : 0x50), 0, true);
         }
     }
 

@@ -72,6 +72,7 @@ struct FakeSataDisk {
     bool frozen = false;            ///< no command ends
     bool dead_after_reset = false;  ///< does not answer a COMRESET
     bool aborts_trim = false;
+    unsigned faults = 0; ///< so many commands of requests end with DF, and no ERR
     bool aborts_identify = false;
     /// Word 2 of IDENTIFY while the platters stand still (ACS-3, PUIS); 0: they turn.
     std::uint16_t standby = 0;
@@ -81,6 +82,13 @@ struct FakeSataDisk {
     std::vector<std::uint8_t> finished; ///< opcodes, in order of completion
     /// COUNT and LBA 23:0, as the last command without data left them.
     std::array<std::uint8_t, 4> registers{};
+
+    void power_failed() {}
+    [[nodiscard]] bool fault() {
+        const bool now = faults != 0;
+        faults -= now ? 1 : 0;
+        return now;
+    }
 
     /// Returns ERROR; 0 is success.
     std::uint8_t execute(const SataCommand& c, const Move& move) {
