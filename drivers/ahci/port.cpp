@@ -186,6 +186,7 @@ void Port::submit(std::span<const BlkSubmission> submissions) {
         slot.timeouts = 0;
         slot.failures = 0;
         slot.alone = false;
+        slot.traced = false;
         fresh_ |= 1u << tag;
         if (lost_) {
             complete(tag, UDRV_BLK_IOERR);

@@ -159,7 +159,8 @@ class Port {
         std::uint8_t timeouts = 0;
         std::uint8_t failures = 0; ///< when alone with the disk
         bool queued = false;
-        bool alone = false; ///< suspect: nothing else is issued beside it
+        bool alone = false;  ///< suspect: nothing else is issued beside it
+        bool traced = false; ///< was reissued because of PxSERR alone
     };
 
     // port_setup.cpp
@@ -206,6 +207,7 @@ class Port {
     // port_recovery.cpp
     [[nodiscard]] BlkClock::time_point watch(BlkClock::time_point now);
     [[nodiscard]] bool left_trace();
+    [[nodiscard]] bool link_left_trace();
     void recover(Cause cause);
     [[nodiscard]] bool step(BlkClock::time_point now);
     [[nodiscard]] bool stopped(BlkClock::time_point now);
@@ -279,6 +281,7 @@ class Port {
     std::uint32_t victims_ = 0;                               ///< outstanding when the error came
     std::uint32_t overdue_ = 0;                               ///< of these, the late ones
     bool queue_failed_ = false;                               ///< victims are queued commands
+    bool unsure_ = false;                                     ///< perhaps nothing failed
     bool log_valid_ = false;
     std::uint32_t culprit_ = 0;          ///< with log_valid_
     std::uint8_t error_ = 0;             ///< ERROR of the failed command

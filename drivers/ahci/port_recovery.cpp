@@ -137,11 +137,19 @@ BlkClock::time_point Port::watch(BlkClock::time_point now) {
         untaken_ = untaken;
     } else if (old && left_trace()) {
         // The error left a trace, but its interrupt or FIS was overwritten by the
-        // success of another command. Should the trace mean nothing, commands are
-        // reissued once for it, and PxSERR is clean from then on. The log is of no use:
-        // the disk may still have a queue that has not failed.
+        // success of another command. The log is of no use: the disk may still have a
+        // queue that has not failed.
         recover(Cause::device);
         reset_ = true;
+    } else if (old && link_left_trace()) {
+        // That, too; or the link has made good an error by itself, which is no command's
+        // fault. So nobody fails for it, and each is reissued for it once.
+        recover(Cause::device);
+        reset_ = true;
+        unsure_ = true;
+        for (std::uint32_t set = victims_; set != 0; set &= set - 1) {
+            slots_[first(set)].traced = true;
+        }
     }
     return look_;
 }
@@ -153,7 +161,17 @@ bool Port::left_trace() {
     const std::uint32_t status = read(port::tfd);
     const bool error = taken && (status & ata::status::bad) != 0 &&
                        (status & (ata::status::bsy | ata::status::drq)) == 0;
-    return error || read(port::serr) != 0;
+    return error;
+}
+
+/// PxSERR is set by errors that were recovered as well (AHCI 3.3.12, ERR.I, ERR.M, DIAG.B), and
+/// stays.
+bool Port::link_left_trace() {
+    bool news = false;
+    for (std::uint32_t set = outstanding_; set != 0; set &= set - 1) {
+        news |= !slots_[first(set)].traced;
+    }
+    return news && read(port::serr) != 0;
 }
 
 // ---- Steps -----------------------------------------------------------------------
@@ -166,6 +184,7 @@ void Port::recover(Cause cause) {
     untaken_ = 0;
     queue_failed_ = victims_ != 0 && slots_[first(victims_)].queued;
     log_valid_ = false;
+    unsure_ = false;
     error_ = static_cast<std::uint8_t>(read(port::tfd) >> px_tfd::err_shift);
     // With nothing outstanding there is nothing to ask the disk about.
     reset_ = cause != Cause::device || victims_ == 0;
@@ -380,7 +399,9 @@ std::uint32_t Port::status_of(std::uint8_t error, std::uint8_t op) {
 
 void Port::settle() {
     std::uint32_t culprit = nobody;
-    if (std::popcount(victims_) == 1) {
+    if (unsure_) {
+        culprit = nobody;
+    } else if (std::popcount(victims_) == 1) {
         culprit = first(victims_);
     } else if (log_valid_) {
         culprit = culprit_;

@@ -243,6 +243,29 @@ TEST_F(AhciRecovery, ADeviceFaultIsAnErrorWithoutErr) { // ACS-3, DEVICE FAULT b
     }
 }
 
+// 3.3.12: the link made good what went wrong, which PxSERR keeps and no interrupt tells.
+TEST_F(AhciRecovery, ARecoveredErrorOfTheLinkFailsNoSlowCommand) {
+    for (const bool ncq : {true, false}) {
+        for (const std::uint8_t op : {UDRV_BLK_READ, UDRV_BLK_WRITE, UDRV_BLK_FLUSH}) {
+            rig.config.ncq = ncq;
+            rig.start();
+            const auto recovered = 1u << 1 | 1u << 19; // ERR.M, DIAG.B
+            rig.chip.disks[0].slow = true;
+            rig.chip.at(0, Fake::SERR) |= recovered;
+            rig.submit(rig.make(0, 0, op, 0, op == UDRV_BLK_FLUSH ? 0 : 8));
+            for (int n = 0; n < 8; n++) { // a bad cable
+                rig.pass(500ms);
+                rig.chip.at(0, Fake::SERR) |= recovered;
+            }
+            EXPECT_LE(rig.chip.comresets, 1u);
+            EXPECT_TRUE(rig.take().empty());
+            rig.chip.disks[0].slow = false;
+            EXPECT_EQ(rig.finish(1)[0], ok) << ncq << unsigned{op};
+            rig.chip.comresets = 0;
+        }
+    }
+}
+
 // ---- Time ---------------------------------------------------------------------------------
 
 TEST_F(AhciRecovery, ACommandThatNeverEndsTimesOutAlone) {

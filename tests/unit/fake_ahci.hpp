@@ -186,7 +186,8 @@ class FakeAhci final : public RegisterIo {
             }
             std::vector<std::size_t> able;
             for (std::size_t i = 0; i < p.queue.size(); i++) {
-                if (!p.queue[i].touches(disks[n].hangs)) {
+                if (!p.queue[i].touches(disks[n].hangs) &&
+                    (!disks[n].slow || p.queue[i].service())) {
                     able.push_back(i);
                 }
             }

@@ -70,6 +70,7 @@ struct FakeSataDisk {
     unsigned damaged_transfers = 0; ///< that many fail with ICRC
     std::set<std::uint64_t> hangs;  ///< commands to these blocks never end
     bool frozen = false;            ///< no command ends
+    bool slow = false;              ///< no request's command does
     bool dead_after_reset = false;  ///< does not answer a COMRESET
     bool aborts_trim = false;
     unsigned faults = 0; ///< so many commands of requests end with DF, and no ERR
