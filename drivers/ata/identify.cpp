@@ -142,6 +142,7 @@ void features(Words words, Identity& identity) {
     identity.flush = supported && bit(words[83], 12);
     identity.flush_ext = supported && bit(words[83], 13) && identity.lba48;
     identity.write_cache = bit(words[82], 5) && bit(words[85], 5);
+    identity.flush_assumed = identity.write_cache && !identity.flush && !identity.flush_ext;
     identity.fua = identity.lba48 && valid(words[84]) && bit(words[84], 6) && valid(words[87]) &&
                    bit(words[87], 6);
     // Word 76 is 0000h or FFFFh on a parallel disk.
@@ -219,7 +220,8 @@ udrv_blk_disk describe(const Identity& identity) {
         disk.flags |= UDRV_BLK_ROTATIONAL;
     }
     // A cache that can not be flushed is not worth announcing.
-    if (identity.write_cache && (identity.flush || identity.flush_ext)) {
+    if (identity.write_cache &&
+        (identity.flush || identity.flush_ext || identity.flush_assumed)) {
         disk.flags |= UDRV_BLK_WRITE_CACHE;
         if (identity.fua) {
             disk.flags |= UDRV_BLK_FUA;

@@ -31,6 +31,9 @@ struct Identity {
     bool write_cache = false; ///< volatile, and switched on now
     bool flush = false;       ///< FLUSH CACHE
     bool flush_ext = false;   ///< FLUSH CACHE EXT
+    /// FLUSH CACHE is not announced, but there is a cache: ATA-4 and ATA-5 have the command, and
+    /// no bit for it.
+    bool flush_assumed = false;
     bool fua = false;         ///< WRITE DMA FUA EXT, and the FUA bit of queued writes
 
     bool trim = false;

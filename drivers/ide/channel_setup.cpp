@@ -225,7 +225,7 @@ std::string Channel::identify(unsigned number) {
     if (!result.error.empty()) {
         return fmt::format("not used, {}", result.error);
     }
-    const ata::Identity& identity = result.identity;
+    ata::Identity identity = result.identity;
     if (!identity.dma) {
         return "not used, it does not support DMA (IDENTIFY word 49 bit 8 is 0)";
     }
@@ -233,6 +233,18 @@ std::string Channel::identify(unsigned number) {
     error = set_mode(number, identity);
     if (!error.empty()) {
         return error;
+    }
+    if (identity.flush_assumed) {
+        Taskfile flush;
+        flush.command = ata::cmd::flush_cache;
+        const std::uint8_t status = run_polled(number, flush, config_.flush_timeout);
+        (void)cb::status.read(ports_.command_block); // lowers INTRQ
+        if (is_busy(status)) {
+            return fmt::format("no answer to FLUSH CACHE within {} ms (STATUS is still {:#04x}); "
+                               "not used",
+                               config_.flush_timeout.count(), status);
+        }
+        identity.flush_assumed = (status & ata::status::bad) == 0;
     }
     unit.disk = disk_of(identity, number_ * drives_a_channel + number, config_.depth);
     unit.present = true;

@@ -105,6 +105,25 @@ TEST(AtaIdentify, ParallelDiskWith28BitAddresses) {
     EXPECT_EQ(disk.udma_selected, 0x04);
 }
 
+// ATA-4 and ATA-5 have FLUSH CACHE, and no bit that says so: word 83 bit 12 came with ATA-6.
+TEST(AtaIdentify, ACacheIsFlushedThoughNoBitAnnouncesThat) {
+    IdentifyBlock words{};
+    words[0] = 0x0040;
+    words[49] = 0x0300;
+    words[60] = 0x5678;
+    words[80] = 0x001e; // ATA-1 to ATA-4
+    words[82] = 0x0020; // write cache
+    words[83] = 0x4000;
+    words[85] = 0x0020;
+    words[87] = 0x4000;
+    const auto [disk, error] = parse_identify(words);
+    ASSERT_EQ(error, "");
+    EXPECT_TRUE(disk.write_cache);
+    EXPECT_NE(ata::describe(disk).flags & UDRV_BLK_WRITE_CACHE, 0u);
+    words[85] = 0; // switched off
+    EXPECT_EQ(ata::describe(parse_identify(words).identity).flags & UDRV_BLK_WRITE_CACHE, 0u);
+}
+
 TEST(AtaIdentify, TextIsSwappedTrimmedAndPrintable) {
     IdentifyBlock words = sata_disk(1000);
     words[27] = 0x2041; // " A": a space in front

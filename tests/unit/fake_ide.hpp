@@ -351,6 +351,12 @@ class FakeIdeChannel {
             drive.looks = drive.dead_identify ? 0 : drive.looks;
             return;
         }
+        if (opcode == 0xe7 && interrupts_off()) {
+            drive.opcodes.push_back(opcode);
+            drive.error = drive.refuses_flush ? 0x04 : 0;
+            answer(drive, drive.refuses_flush ? 0x51 : 0x50);
+            return;
+        }
         if (opcode == 0xef) { // ends at once; the driver polls
             drive.opcodes.push_back(opcode);
             if (drive.regs[1][0] == 0x07) {

@@ -39,6 +39,7 @@ struct FakeIdeDrive {
     bool dead = false;                      ///< after the next reset: BSY for ever
     bool refuses_identify = false;
     bool refuses_mode = false;
+    bool refuses_flush = false;
     bool dead_identify = false; ///< IDENTIFY never ends
     unsigned reset_looks = 2;   ///< BSY for so many looks at STATUS after a reset
     unsigned command_looks = 2; ///< likewise after IDENTIFY and SET FEATURES

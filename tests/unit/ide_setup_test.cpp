@@ -44,6 +44,25 @@ TEST(IdeSetup, StopsTheBusMasterAndResetsWithInterruptsOff) {
     EXPECT_TRUE(rig.secondary.interrupts_off()) << "a channel without disks stays quiet";
 }
 
+// Of drives of the PIIX4's own time.
+TEST(IdeSetup, ACacheThatNoBitSaysHowToFlushIsFlushedAllTheSame) {
+    for (const bool refuses : {false, true}) {
+        IdeRig rig;
+        rig.master.make_disk(1 * gib, false);
+        rig.master.words[83] = 0x4000;
+        rig.master.words[86] = 0;
+        rig.master.refuses_flush = refuses;
+        rig.start();
+        EXPECT_EQ((rig.chip->disks()[0].flags & UDRV_BLK_WRITE_CACHE) != 0, !refuses);
+        if (!refuses) {
+            rig.submit(0, rig.request(0, 0, UDRV_BLK_FLUSH));
+            rig.serve();
+            EXPECT_EQ(rig.take_one().status, std::uint32_t{UDRV_BLK_OK});
+            EXPECT_EQ(rig.master.opcodes, std::vector<std::uint8_t>{0xe7});
+        }
+    }
+}
+
 TEST(IdeSetup, FindsFourDisksInTheOrderOfTheirUnits) {
     IdeRig rig;
     std::uint64_t size = 1 * gib;
