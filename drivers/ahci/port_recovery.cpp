@@ -273,6 +273,7 @@ void Port::begin_reset(BlkClock::time_point now) {
     }
     counters_.resets++;
     write(port::sctl, px_sctl::ipm_none | px_sctl::det_comreset);
+    (void)read(port::sctl); // the write may be posted: the time runs from here on
     enter(State::comreset, now, again ? again_hold : comreset_hold);
 }
 

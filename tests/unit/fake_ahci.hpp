@@ -213,6 +213,11 @@ class FakeAhci final : public RegisterIo {
         if (gone) {
             return 0xffffffff;
         }
+        for (Port& port : ports_) { // PCI 2.2, 3.2.5: a read pushes posted writes
+            if (std::exchange(port.reset_posted, false)) {
+                port.reset_since = clock();
+            }
+        }
         EXPECT_TRUE(offset == GHC || (ghc_ & 0x80000000) != 0)
             << "read of " << std::hex << offset << " without GHC.AE (3.1.2)";
         EXPECT_TRUE(offset == GHC || (ghc_ & 1) == 0) << "during an HBA reset (10.4.3)";
@@ -298,6 +303,7 @@ class FakeAhci final : public RegisterIo {
         unsigned starts = 0;         ///< counts what ends the fetching of commands
         bool signature = false;      ///< the disk's first FIS has not been taken yet
         std::uint32_t unfetched = 0; ///< of CI, with nobody on the way to fetch them
+        bool reset_posted = false; ///< the write that begins a COMRESET is on its way
         std::chrono::steady_clock::time_point reset_since;
         unsigned busy = 0; ///< reads of TFD that still see BSY
         Bytes error_log = Bytes(512);
@@ -514,10 +520,11 @@ class FakeAhci final : public RegisterIo {
             EXPECT_EQ(at(n, CMD) & (st | cr), 0u) << "PxSCTL.DET while ST or CR is 1 (3.3.11)";
         }
         if (det == 1 && (reg & 15) != 1) {
-            ports_[n].reset_since = clock();
+            ports_[n].reset_posted = true; // arrives with the next read, at the latest
             no_link(n);
         } else if (det == 0 && (reg & 15) == 1) {
             comresets++;
+            EXPECT_FALSE(ports_[n].reset_posted) << "the write of DET 1 may not have arrived yet";
             EXPECT_GE(clock() - ports_[n].reset_since, std::chrono::milliseconds(1)) << "10.4.2";
             link_up(n);
         }
