@@ -21,7 +21,6 @@ using namespace std::chrono_literals;
 
 constexpr auto hba_reset_timeout = 1000ms;  // AHCI 10.4.3
 constexpr auto handoff_timeout = 2000ms;    // AHCI 10.6.3, for a BIOS that is busy
-constexpr auto hba_retry_interval = 1000ms; // looks at an HBA that does not end its reset
 constexpr auto set_up_interval = 500us;     // of looks at ports that come up
 
 } // namespace
@@ -209,7 +208,7 @@ void Ahci::reap() {
 }
 
 BlkClock::time_point Ahci::tick(BlkClock::time_point now) {
-    if (stopped_) {
+    if (stopped_ || failure_ != nullptr) {
         return BlkClock::time_point::max();
     }
     if (resetting_) {
@@ -244,12 +243,10 @@ BlkClock::time_point Ahci::reset_step(BlkClock::time_point now) {
         if (now < reset_deadline_) {
             return now + 1ms;
         }
-        // No other register may be touched (AHCI 10.4.3). It may still come back.
-        reset_deadline_ = now + hba_retry_interval;
-        for (auto& port : ports_) {
-            port->give_up();
-        }
-        return now;
+        // No other register may be touched (AHCI 10.4.3), and the HBA may still move the data of
+        // what it has: whose memory that is, the kernel keeps until it is quiet.
+        failure_ = "the HBA's reset does not end: GHC.HR stays 1";
+        return BlkClock::time_point::max();
     }
     resetting_ = false;
     reg::ghc.write(regs_, ghc::ae);

@@ -83,6 +83,9 @@ class Ahci {
         return sum;
     }
 
+    /// Why it can not be served any longer, and its driver should end; nullptr: it can.
+    [[nodiscard]] const char* failure() const { return failure_; }
+
     /// What set-up found on the ports that have no usable disk, a sentence each.
     [[nodiscard]] std::span<const std::string> notes() const { return notes_; }
     [[nodiscard]] const PortCounters& counters(std::uint32_t disk) const {
@@ -110,6 +113,7 @@ class Ahci {
     bool resetting_ = false; ///< GHC.HR is 1, because a port would not stop
     BlkClock::time_point reset_deadline_;
     bool stopped_ = false;
+    const char* failure_ = nullptr;
 };
 
 static_assert(BlkChip<Ahci>);
