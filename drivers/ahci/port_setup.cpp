@@ -226,6 +226,9 @@ void Port::fill_disk(const ata::Identity& identity, DmaAllocator& dma) {
 
     disk_ = ata::describe(identity);
     disk_.unit = number_;
+    if (!ncq_) { // as Linux: only as a bit of queued writes
+        disk_.flags &= ~UDRV_BLK_FUA;
+    }
     // Without NCQ the depth is only how many may wait here.
     disk_.depth = ncq_ ? std::min(hba_.slots, identity.ncq_depth) : hba_.slots;
     const std::uint32_t blocks = lba48_ ? 65535 : ata::max_blocks_28;

@@ -112,7 +112,9 @@ udrv_net_rx E1000::received(const RxDescriptor& descriptor, std::uint8_t status,
     udrv_net_rx entry{};
     entry.id = id;
     entry.len_bytes = descriptor.length;
-    if (descriptor.length == 0 || descriptor.length > rx_buffer_bytes ||
+    // A packet that fills its buffers may end with a descriptor for its FCS, which is not there.
+    const bool nothing = descriptor.length == 0 && !(last && rx_partial_);
+    if (nothing || descriptor.length > rx_buffer_bytes ||
         (last && (descriptor.errors & rx_errors::frame) != 0)) {
         rx_dropping_ = true;
     }

@@ -61,6 +61,7 @@ constexpr std::uint8_t type_io = 1; // 0: not reported
 // Identify Namespace (NVMe 5.15.2.1, figure 245).
 namespace nvm {
 constexpr std::size_t nsze = 0;
+constexpr std::size_t ncap = 8;
 constexpr std::size_t nsfeat = 24;
 constexpr std::size_t nlbaf = 25;
 constexpr std::size_t flbas = 26;
@@ -143,8 +144,8 @@ void parse_limits(IdentifyPage page, ControllerIdentity& controller) {
 NamespaceIdentity parse_namespace(IdentifyPage page, const ControllerIdentity& controller) {
     NamespaceIdentity id;
     id.nr_blocks = load<std::uint64_t>(page, nvm::nsze);
-    if (id.nr_blocks == 0) {
-        return id;
+    if (id.nr_blocks == 0 || load<std::uint64_t>(page, nvm::ncap) == 0) {
+        return {}; // not there, or not allocated
     }
     std::memcpy(id.id.data(), page.data() + nvm::nguid, id.id.size());
     // With more than 16 formats (NVM Command Set 1.0) bits 6:5 are the upper ones of the index.

@@ -125,8 +125,8 @@ void Nvme::look() {
         failure_ = "the controller does not answer: CSTS reads as all ones";
         return;
     }
-    if ((csts & csts::cfs) != 0) {
-        counters_.fatal++;
+    if ((csts & (csts::cfs | csts::rdy)) != csts::rdy) { // not ready: reset from elsewhere
+        counters_.fatal += (csts & csts::cfs) != 0 ? 1 : 0;
         begin_reset();
         return;
     }

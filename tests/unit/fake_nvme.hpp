@@ -76,6 +76,7 @@ class FakeNvme final : public RegisterIo {
         unsigned metadata = 0;
         std::vector<std::uint8_t> data;
         bool write_protected = false;
+        bool unallocated = false; ///< NCAP is 0
         std::uint8_t dlfeat = 0;
         unsigned format = 1;         ///< index of the one that is used
         std::uint64_t nguid_low = 0; ///< first half of NGUID
@@ -156,6 +157,14 @@ class FakeNvme final : public RegisterIo {
     }
     [[nodiscard]] bool interrupting() { return std::exchange(message_, false); }
     void fatal() { csts_ |= 2; }
+    /// Reset by somebody else: it has nothing any more, and says no more than that.
+    void reset_elsewhere() {
+        csts_ &= ~1u;
+        io_.clear();
+        ids_.clear();
+        pending_.clear();
+        events_.clear();
+    }
     void forget() {
         writes.clear();
         reads = 0;
@@ -563,7 +572,7 @@ class FakeNvme final : public RegisterIo {
             } else if (found->second.active) {
                 const Namespace& ns = found->second;
                 put(0, ns.blocks(), 8);
-                put(8, ns.blocks(), 8);
+                put(8, ns.unallocated ? 0 : ns.blocks(), 8);
                 // FLBAS: bits 6:5 are the upper ones of the index (NVM Command Set 1.0).
                 page[25] = static_cast<std::uint8_t>(std::max(ns.format, 1u));
                 page[26] = static_cast<std::uint8_t>((ns.format & 15) | ns.format >> 4 << 5);

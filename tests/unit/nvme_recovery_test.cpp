@@ -62,6 +62,17 @@ TEST_F(NvmeRecovery, WithoutDnrItIsTriedAgain) {
     EXPECT_EQ(counters().retries, 2u);
 }
 
+TEST_F(NvmeRecovery, AControllerThatWasResetFromElsewhereIsResetAtOnce) { // 3.1.6
+    rig.start();
+    rig.read(4);
+    (void)rig.chip.under_way();
+    rig.chip.reset_elsewhere();
+    work(2s); // and not after a command's time and the Abort's
+    EXPECT_EQ(counters().resets, 1u);
+    rig.expect_right(rig.finish(4));
+    EXPECT_EQ(counters().timeouts, 0u);
+}
+
 TEST_F(NvmeRecovery, ButNotForEver) {
     rig.chip.bad[3] = 0x281;
     rig.start();

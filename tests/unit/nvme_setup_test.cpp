@@ -58,6 +58,13 @@ TEST(NvmeSetup, ADiskANamespaceInTheOrderOfTheList) {
     EXPECT_TRUE(rig.driver->notes().empty());
 }
 
+TEST(NvmeSetup, ANamespaceWithoutCapacityIsNotServed) { // NCAP
+    NvmeRig rig;
+    rig.chip.add(2, 1024);
+    rig.chip.namespaces[2].unallocated = true;
+    EXPECT_EQ(rig.start().disks().size(), 1u);
+}
+
 TEST(NvmeSetup, WhatTheControllerCanNotDoIsNotAnnounced) {
     NvmeRig rig;
     rig.chip.oncs = 0;
