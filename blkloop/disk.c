@@ -75,6 +75,7 @@ static const struct block_device_operations udrv_ata_disk_fops = {
 	.owner = THIS_MODULE,
 	.getgeo = udrv_disk_getgeo,
 	.ioctl = udrv_disk_ioctl,
+	.compat_ioctl = blkdev_compat_ptr_ioctl,
 };
 
 /* Requests wait. Also waits for those that are being handed out just now. */

@@ -233,6 +233,7 @@ static struct udrv_net *udrv_net_create(struct udrv_session *s, const struct udr
 	eth_hw_addr_set(dev, arg->mac);
 	dev->min_mtu = ETH_ZLEN - ETH_HLEN;
 	dev->max_mtu = udrv_net_max_mtu(arg);
+	dev->mtu = min(dev->mtu, dev->max_mtu);	/* 1500, if the chip can */
 	if (arg->max_tso_bytes)
 		netif_set_tso_max_size(dev, arg->max_tso_bytes);
 	ret = udrv_net_set_limits(n, arg);

@@ -36,6 +36,7 @@ sysctl -q net.ipv6.conf.default.disable_ipv6=1 # nothing is sent but by us
 
 phase "$queues queues, $queues threads"
 require 'the driver starts' start_null $queues $queues
+check_eq 'the MTU, of a driver that takes 1400 bytes' "$(sysfs mtu)" 1400
 check_eq 'a vector a queue' "$(grep -c '^queue \([0-9]\) by vector \1$' /tmp/null.out)" $queues
 ip link set $dev up
 require 'link up' wait_for 10 carrier $dev

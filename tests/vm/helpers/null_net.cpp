@@ -108,7 +108,7 @@ class NullChip {
         capabilities_.rx_depth = depth;
         capabilities_.rx_buf_bytes = UDRV_NET_MAX_BUF;
         capabilities_.tx_max_segments = 17;
-        capabilities_.max_mtu = 1500;
+        capabilities_.max_mtu = 1400;
         capabilities_.features = UDRV_NET_F_RX_HASH;
         for (unsigned n = 0; n < queues; ++n) {
             queues_.emplace_back(n, threads, wires_);
