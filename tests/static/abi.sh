@@ -6,14 +6,11 @@
 #   abi.sh            checks
 #   abi.sh --update   takes over fields that were added; refuses to move or drop one
 set -euo pipefail
-cd "$(dirname "$0")/../.."
+# shellcheck source=tests/static/lib/common.sh
+. "$(dirname "$0")/lib/common.sh"
 headers='udrv.h net.h blk.h'
 version=$(sed -n 's/^#define UDRV_ABI_VERSION[[:space:]]*//p' include/udrv/udrv.h)
 file=tests/static/abi-$version.layout
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-failed=0
-fail() { echo "FAIL: $*"; failed=1; }
 # The kernel's headers of this machine's kind serve for 32 bits as well.
 multiarch=/usr/include/$(gcc -print-multiarch)
 bits='-m64'
@@ -26,8 +23,8 @@ for header in $headers; do
         for language in 'gcc -x c -std=c99' 'gcc -x c -std=c11 -pedantic' 'g++ -x c++ -std=c++11 -pedantic' \
             'g++ -x c++ -std=c++20 -pedantic'; do
             echo "#include <udrv/$header>" | $language $width -isystem "$multiarch" -Wall -Wextra -Werror \
-                -Iinclude -fsyntax-only - 2>"$folder/errors" ||
-                fail "$header alone, $language $width: $(head -n 3 "$folder/errors" | tr '\n' '|')"
+                -Iinclude -fsyntax-only - 2>"$tmp/errors" ||
+                fail "$header alone, $language $width: $(head -n 3 "$tmp/errors" | tr '\n' '|')"
         done
     done
 done
@@ -48,8 +45,8 @@ for header in $headers; do
         }
         name && /^\t[a-z_].*;/ { print "FAIL: " name ": not a declaration of the kind that the ABI has: " $0 > "/dev/stderr" }
     ' "include/udrv/$header"
-done >"$folder/fields" 2>"$folder/odd"
-while read -r line; do fail "${line#FAIL: }"; done <"$folder/odd"
+done >"$tmp/fields" 2>"$tmp/odd"
+while read -r line; do fail "${line#FAIL: }"; done <"$tmp/odd"
 
 {
     echo '#include <stddef.h>'
@@ -61,19 +58,19 @@ while read -r line; do fail "${line#FAIL: }"; done <"$folder/odd"
         [ "$name" = "$previous" ] || echo "printf(\"struct $name %zu\\n\", sizeof(struct $name));"
         previous=$name
         echo "printf(\"$name.$field %zu %zu\\n\", offsetof(struct $name, $field), sizeof(((struct $name *)0)->$field));"
-    done <"$folder/fields"
+    done <"$tmp/fields"
     echo 'return 0; }'
-} >"$folder/print.c"
-gcc -Iinclude -o "$folder/print" "$folder/print.c"
-"$folder/print" >"$folder/layout"
+} >"$tmp/print.c"
+gcc -Iinclude -o "$tmp/print" "$tmp/print.c"
+"$tmp/print" >"$tmp/layout"
 
 # No padding: each field begins where the one before it ends.
 awk '
     $1 == "struct" { if (end != size) print name ": " size - end " bytes at its end have no name"; name = $2; size = $3; end = 0; next }
     { if ($2 != end) print $1 ": " $2 - end " bytes before it have no name"; end = $2 + $3 }
     END { if (end != size) print name ": " size - end " bytes at its end have no name" }
-' "$folder/layout" >"$folder/holes"
-while read -r line; do fail "$line"; done <"$folder/holes"
+' "$tmp/layout" >"$tmp/holes"
+while read -r line; do fail "$line"; done <"$tmp/holes"
 
 # Where 32 bits have them.
 {
@@ -82,11 +79,11 @@ while read -r line; do fail "$line"; done <"$folder/holes"
     awk '
         $1 == "struct" { printf "_Static_assert(sizeof(struct %s) == %s, \"%s\");\n", $2, $3, $2; next }
         { split($1, part, "."); printf "_Static_assert(offsetof(struct %s, %s) == %s, \"%s\");\n", part[1], part[2], $2, $1 }
-    ' "$folder/layout"
-} >"$folder/same.c"
+    ' "$tmp/layout"
+} >"$tmp/same.c"
 for width in $bits; do
-    gcc $width -isystem "$multiarch" -Iinclude -fsyntax-only "$folder/same.c" 2>"$folder/errors" ||
-        fail "not the same with $width: $(grep -m 3 error "$folder/errors" | tr '\n' '|')"
+    gcc $width -isystem "$multiarch" -Iinclude -fsyntax-only "$tmp/same.c" 2>"$tmp/errors" ||
+        fail "not the same with $width: $(grep -m 3 error "$tmp/errors" | tr '\n' '|')"
 done
 
 # ---- As written down ------------------------------------------------------------
@@ -96,15 +93,14 @@ head="# SPDX-License-Identifier: MIT
 # A field may take the place of one that was reserved; a structure may become longer.
 kept() { grep -vE '^struct |^#|\.reserved[0-9]* ' "$1"; }
 if [ "${1:-}" = --update ]; then
-    if [ -e "$file" ] && lost=$(kept "$file" | grep -vxFf "$folder/layout"); then
+    if [ -e "$file" ] && lost=$(kept "$file" | grep -vxFf "$tmp/layout"); then
         fail "these are not where they were; that needs a new UDRV_ABI_VERSION: $(head -n 3 <<<"$lost" | tr '\n' '|')"
     elif [ $failed = 0 ]; then
-        { echo "$head"; cat "$folder/layout"; } >"$file"
+        { echo "$head"; cat "$tmp/layout"; } >"$file"
     fi
 elif [ ! -e "$file" ]; then
     fail "$file is missing: a new version's layouts are written down with --update"
-elif ! changes=$(diff <({ echo "$head"; cat "$folder/layout"; }) "$file"); then
+elif ! changes=$(diff <({ echo "$head"; cat "$tmp/layout"; }) "$file"); then
     fail "layouts are not as in $file (one that was added: $0 --update): $(head -n 4 <<<"$changes" | tr '\n' '|')"
 fi
-echo "$(wc -l <"$folder/fields") fields of $(grep -c '^struct' "$folder/layout") structures, ABI $version"
-exit $failed
+finish "$(wc -l <"$tmp/fields") fields of $(grep -c '^struct' "$tmp/layout") structures, ABI $version"

@@ -2,15 +2,14 @@
 # SPDX-License-Identifier: MIT
 # bench/compare names what moved beyond the noise, and nothing else.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
+# shellcheck source=tests/static/lib/common.sh
+. "$(dirname "$0")/lib/common.sh"
 
 # result NAME CPU-OF-UDRV...: a run whose in-kernel driver takes 100 us per echo
 result() {
     local name=$1
     shift
-    python3 - "$@" >"$dir/$name.json" <<'PYTHON'
+    python3 - "$@" >"$tmp/$name.json" <<'PYTHON'
 import json, statistics, sys
 
 def figure(values, better):
@@ -34,21 +33,17 @@ PYTHON
 result base 100 104 98
 result noisy 103 99 140 # its median is within what base's rounds span
 result worse 125 130 128
-failed=0
 expect() { # STATUS PATTERN OLD NEW
     local status=0
-    bench/compare "$dir/$3.json" "$dir/$4.json" >"$dir/out" 2>&1 || status=$?
-    if [ "$status" != "$1" ] || ! grep -qE -- "$2" "$dir/out"; then
-        echo "FAIL: $3 to $4: status $status, $1 expected, and '$2' in:"
-        cat "$dir/out"
-        failed=1
+    bench/compare "$tmp/$3.json" "$tmp/$4.json" >"$tmp/out" 2>&1 || status=$?
+    if [ "$status" != "$1" ] || ! grep -qE -- "$2" "$tmp/out"; then
+        fail "$3 to $4: status $status, $1 expected, and '$2' in: $(cat "$tmp/out")"
     fi
 }
 expect 0 '^0 of 5 moved' base base
 expect 0 '^0 of 5 moved' base noisy
 expect 1 '^ *\+28\.0% .* worse .*CPU per echo' base worse
 expect 0 '^ *-21\.9% .* better .*CPU per echo' worse base
-echo '{' >"$dir/broken.json"
+echo '{' >"$tmp/broken.json"
 expect 1 '^bench/compare: cannot read' base broken
-[ $failed = 0 ] && echo "bench/compare: 5 cases"
-exit $failed
+finish "bench/compare: 5 cases"

@@ -3,24 +3,23 @@
 # What the command and the drivers' programs say to a person who gets it wrong, and that they
 # tell when their output is lost. Needs no device and no privilege.
 set -uo pipefail
+# shellcheck source=tests/static/lib/common.sh
+. "$(dirname "$0")/lib/common.sh"
 udrv=${UDRV_BUILD:-build}/bin/udrv
 drivers=${UDRV_BUILD:-build}/libexec/udrv
 [ -x "$udrv" ] || { echo "no $udrv: build it first"; exit 1; }
-failed=0
-fail() { echo "FAIL: $*"; failed=1; }
+said=$tmp/said
 
 # says NAME STATUS PATTERN ARG...: one line on stderr, that status
 says() { program=$udrv program_says "$@"; }
 program_says() {
     local name=$1 status=$2 pattern=$3 got=0
     shift 3
-    "$program" "$@" >/dev/null 2>"$tmp" || got=$?
+    "$program" "$@" >/dev/null 2>"$said" || got=$?
     [ $got = "$status" ] || fail "$name: status $got, not $status"
-    grep -qE -e "$pattern" "$tmp" || fail "$name: $(cat "$tmp")"
-    [ "$(wc -l <"$tmp")" = 1 ] || fail "$name: $(wc -l <"$tmp") lines"
+    grep -qE -e "$pattern" "$said" || fail "$name: $(cat "$said")"
+    [ "$(wc -l <"$said")" = 1 ] || fail "$name: $(wc -l <"$said") lines"
 }
-tmp=$(mktemp)
-trap 'rm -f "$tmp"' EXIT
 
 says 'a word that is no command' 2 "no command 'fly'; there are: bind, unbind, run, upgrade, status, top, list, doctor" fly
 says 'no command' 2 'udrv --help'
@@ -59,14 +58,14 @@ for program in "$drivers"/udrv-*; do
         grep -q -e "$option" <<<"$text" || fail "$name --help: no $option"
     done
     got=0
-    "$program" --help >/dev/full 2>"$tmp" || got=$?
+    "$program" --help >/dev/full 2>"$said" || got=$?
     [ $got = 1 ] || fail "$name: lost output: status $got"
 done
 [ $programs -ge 4 ] || fail "only $programs drivers"
 
 # What is given to `udrv run` reaches the driver, and what follows `--` reaches it alone.
-more=$(mktemp -d)
-trap 'rm -rf "$tmp" "$more"' EXIT
+more=$tmp/more
+mkdir "$more"
 printf '#!/bin/sh\necho "$0 $#: $*"; exit 7\n' >"$more/udrv-own"
 chmod +x "$more/udrv-own"
 got=0
@@ -79,12 +78,12 @@ for command in status 'status --json' 'status --openmetrics' 'top --interval 0.1
     for output in /dev/full closed; do
         got=0
         if [ $output = closed ]; then
-            "$udrv" $command >&- 2>"$tmp" || got=$?
+            "$udrv" $command >&- 2>"$said" || got=$?
         else
-            "$udrv" $command >$output 2>"$tmp" || got=$?
+            "$udrv" $command >$output 2>"$said" || got=$?
         fi
         [ $got = 1 ] || fail "$command, output $output: status $got"
-        grep -q 'standard output' "$tmp" || fail "$command, output $output: '$(cat "$tmp")'"
+        grep -q 'standard output' "$said" || fail "$command, output $output: '$(cat "$said")'"
     done
 done
 # Nor is it an error to have nobody who reads the errors.
@@ -95,5 +94,4 @@ got=0
 "$udrv" fly 2>/dev/full || got=$?
 [ $got = 2 ] || fail "errors to a full disk: status $got"
 
-[ $failed = 0 ] && echo 'the command line is clear'
-exit $failed
+finish 'the command line is clear'

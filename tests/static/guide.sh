@@ -3,9 +3,8 @@
 # What docs/writing-a-driver.md quotes is what the sources say, and the files that the documents
 # name are there.
 set -uo pipefail
-cd "$(dirname "$0")/../.." || exit 1
-failed=0
-fail() { echo "FAIL: $*"; failed=1; }
+# shellcheck source=tests/static/lib/common.sh
+. "$(dirname "$0")/lib/common.sh"
 
 # A block of C++ has its file in a comment above it. Each of its lines is in there; what stands
 # behind it as a comment is the page's own, and `...` is what was left out.
@@ -37,5 +36,4 @@ while IFS=: read -r page path; do
 done < <(grep -oHE "\`($folders)/[A-Za-z0-9_./{},*-]*" README.md CONTRIBUTING.md tests/README.md docs/*.md |
     tr -d '`' | sort -u)
 [ $files -ge 100 ] || fail "only $files names of files"
-[ $failed = 0 ] && echo "$lines lines of excerpts and $files names of files are there"
-exit $failed
+finish "$lines lines of excerpts and $files names of files are there"

@@ -3,18 +3,9 @@
 # `cmake --install` installs all of it, each file in its component, and a driver is written
 # against what is installed alone: the examples are built outside of the tree.
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+# shellcheck source=tests/static/lib/common.sh
+. "$(dirname "$0")/lib/common.sh"
 build=$(cd "${UDRV_BUILD:-build}" && pwd -P) || exit 1
-failed=0
-fail() { echo "FAIL: $*"; failed=1; }
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-# try NAME COMMAND...: shows the end of what it said if it fails
-try() {
-    local name=$1
-    shift
-    "$@" >"$tmp/log" 2>&1 || { fail "$name: $(tail -n 5 "$tmp/log")"; return 1; }
-}
 
 # --- Files, by component ------------------------------------------------------
 
@@ -193,5 +184,4 @@ try 'the shared library: build' "$cxx" -std=c++20 "${flags[@]}" -o "$tmp/shared"
 [ "$(LD_LIBRARY_PATH=$prefix/$libdir "$tmp/shared")" = '*:*:010802' ] || fail 'the shared library'
 readelf -d "$tmp/shared" | grep -q 'NEEDED.*libudrv\.so\.1\]' || fail 'the shared library is not needed by that name'
 
-[ $failed = 0 ] && echo "$files files are installed; drivers in C++, C, Rust and Python build against them"
-exit $failed
+finish "$files files are installed; drivers in C++, C, Rust and Python build against them"

@@ -6,10 +6,13 @@
 # other), no folders include each other in a circle, and docs/structure.md has the arrows that
 # there are (--print shows them, also of another checkout). The command knows no chip: its program has no code of one.
 set -uo pipefail
-if [ "${1:-}" = --print ] && [ $# = 2 ]; then cd "$2"; else cd "$(dirname "$0")/../.."; fi || exit 1
+here=$PWD
+# shellcheck source=tests/static/lib/common.sh
+. "$(dirname "$0")/lib/common.sh"
+if [ "${1:-}" = --print ] && [ $# = 2 ]; then # of a checkout elsewhere
+    cd "$here" && cd "$2" || exit 1
+fi
 build=${UDRV_BUILD:-build}
-failed=0
-fail() { echo "FAIL: $*"; failed=1; }
 
 # arrows: each folder that includes something of another one, and that one, a line a pair
 arrows() {
@@ -86,5 +89,4 @@ for ids in drivers/*/*.ids; do
     [ "$got" = 0 ] || fail "the command has $got symbols of $chip"
 done
 [ $chips -ge 4 ] || fail "only $chips drivers found"
-[ $failed = 0 ] && echo "no arrow runs up; $chips drivers are programs of their own"
-exit $failed
+finish "no arrow runs up; $chips drivers are programs of their own"

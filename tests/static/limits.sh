@@ -3,9 +3,10 @@
 # docs/limits.md has every field of struct queue_limits, of each kernel whose headers are here:
 # a limit that nobody thought of is how data get lost.
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+# shellcheck source=tests/static/lib/common.sh
+. "$(dirname "$0")/lib/common.sh"
 table=$(awk '/^## What udrv_blk sets/ { on = 1 } /^## Names/ { on = 0 } on' docs/limits.md)
-missing=0 looked=0
+looked=0
 for header in /usr/src/linux-headers-*-common/include/linux/blkdev.h \
     "${UDRV_CACHE:-$HOME/.cache/udrv}"/headers/*/usr/src/*-common/include/linux/blkdev.h; do
     [ -e "$header" ] || continue
@@ -14,8 +15,8 @@ for header in /usr/src/linux-headers-*-common/include/linux/blkdev.h \
         case $field in atomic_write_*) field='atomic_write_*' ;; esac
         looked=$((looked + 1))
         grep -qF -e "\`$field\`" <<<"$table" ||
-            { echo "FAIL: $field of ${header##*linux-headers-} is not in docs/limits.md"; missing=1; }
+            fail "$field of ${header##*linux-headers-} is not in docs/limits.md"
     done
 done
-echo "$looked fields of struct queue_limits"
-[ $missing = 0 ] && [ $looked -ge 20 ]
+[ $looked -ge 20 ] || fail "only $looked fields of struct queue_limits found"
+finish "$looked fields of struct queue_limits"

@@ -3,17 +3,9 @@
 # scripts/new-driver: what it writes builds at once and passes its tests, against the installed
 # SDK in a folder of its own, and as a folder of this tree.
 set -uo pipefail
-cd "$(dirname "$0")/../.." || exit 1
+# shellcheck source=tests/static/lib/common.sh
+. "$(dirname "$0")/lib/common.sh"
 build=$(cd "${UDRV_BUILD:-build}" && pwd -P) || exit 1
-failed=0
-fail() { echo "FAIL: $*"; failed=1; }
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-try() {
-    local name=$1
-    shift
-    "$@" >"$tmp/log" 2>&1 || { fail "$name: $(tail -n 15 "$tmp/log")"; return 1; }
-}
 setting() { sed -n "s/^$1:[A-Z]*=//p" "$build/CMakeCache.txt" | head -n 1; }
 compiler=("-DCMAKE_CXX_COMPILER=$(setting CMAKE_CXX_COMPILER)"
     "-DCMAKE_CXX_COMPILER_LAUNCHER=$(setting CMAKE_CXX_COMPILER_LAUNCHER)")
@@ -75,5 +67,4 @@ done
 [ -e "$tmp/mine/acme" ] && ! scripts/new-driver net acme "$tmp/mine" 2>"$tmp/log" && grep -q 'is there already' "$tmp/log" ||
     fail "a second driver of a name: $(cat "$tmp/log")"
 
-[ $failed = 0 ] && echo 'new drivers of both kinds build and pass their tests, outside and in the tree'
-exit $failed
+finish 'new drivers of both kinds build and pass their tests, outside and in the tree'

@@ -4,11 +4,8 @@
 # that `cmake --install` installs is in one of them; the kernel modules build from what udrv-dkms
 # has, and say the version that the package, the command and the manual page say.
 set -uo pipefail
-cd "$(dirname "$0")/../.."
-failed=0
-fail() { echo "FAIL: $*"; failed=1; }
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
+# shellcheck source=tests/static/lib/common.sh
+. "$(dirname "$0")/lib/common.sh"
 
 folder=$(UDRV_BUILD=${UDRV_BUILD:-build} scripts/package 2>"$tmp/log") || { cat "$tmp/log"; fail 'scripts/package'; exit 1; }
 version=$(sed -n 's/^#define UDRV_VERSION\t"\(.*\)"$/\1/p' kmod/udrv_version.h)
@@ -74,5 +71,4 @@ for kernel in 5.10.0-30-amd64 4.19.0 6.0.0-1-amd64; do
     [[ ! $kernel =~ $exclusive ]] || fail "dkms.conf takes $kernel"
 done
 
-[ $failed = 0 ] && echo "four packages of version $version, $(wc -l <"$tmp/got") files; the modules build from theirs"
-exit $failed
+finish "four packages of version $version, $(wc -l <"$tmp/got") files; the modules build from theirs"

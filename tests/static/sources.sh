@@ -3,10 +3,9 @@
 # Every source names its licence, the right one for its kind, and no line knows
 # where a developer keeps the checkout.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-failed=0
+# shellcheck source=tests/static/lib/common.sh
+. "$(dirname "$0")/lib/common.sh"
 seen=0
-fail() { echo "FAIL: $*"; failed=1; }
 
 if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
     mapfile -t files < <(git ls-files)
@@ -35,5 +34,4 @@ for file in "${files[@]}"; do
     fi
 done
 [ $seen -ge 50 ] || fail "only $seen sources found"
-[ $failed = 0 ] && echo "$seen sources are labelled"
-exit $failed
+finish "$seen sources are labelled"
