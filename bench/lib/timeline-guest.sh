@@ -24,9 +24,7 @@ for dev in $bdf $ahci; do
 done
 require 'e1000 starts' start_driver $bdf --restart --deadline 1000
 require 'ahci starts' run_driver ahci $ahci --restart --deadline 1000
-require 'a peer' setup_peer
-require 'link up' up_udn0
-require 'first answer' wait_reachable
+require_peer
 serve_iperf
 mark_kernel_log
 fio --name=disk --filename=/dev/udb0 --rw=read --bs=128k --direct=1 --ioengine=psync \

@@ -40,8 +40,6 @@ kill_drivers() {
         done
     done
 }
-serves() { [ "$(attr state "$1")" = running ]; }
-deaths() { grep -c 'starting it again' "/tmp/driver-$1.err"; }
 discarded() { awk '{ print $12, $13, $14 }' "/sys/block/${1##*/}/stat"; } # requests, merges, sectors
 
 # content TITLE DISK DEVICE MOUNT-OPTIONS: made by the caller
@@ -132,9 +130,9 @@ others /dev/udb0
 touch /tmp/stop-kills
 wait $killer
 for bdf in $ahci $ide; do
-    check "$bdf: it runs again" wait_for 30 serves $bdf
-    check_ge "$bdf: killed meanwhile" "$(deaths $bdf)" 3
-    echo "$bdf: killed $(deaths $bdf) times"
+    check "$bdf: it runs again" wait_for 30 running $bdf
+    check_ge "$bdf: killed meanwhile" "$(restarts $bdf)" 3
+    echo "$bdf: killed $(restarts $bdf) times"
 done
 udev_links $ahci
 check_eq 'no other kernel message in all of it' "$(new_kernel_messages |

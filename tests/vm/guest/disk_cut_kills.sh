@@ -4,16 +4,11 @@
 # Drivers under supervisors are killed again and again under writers that tell OUT what
 # they were promised, until the power is cut. See disk_cut_test.sh.
 . tests/vm/guest/disk_lib.sh
+. tests/vm/guest/outage_lib.sh
 out=$1
 seed=$2
 
-kill_often() { # NAME BDF
-    local pid
-    while sleep "$((RANDOM % 2)).$((RANDOM % 7 + 3))"; do
-        pid=$(attr owner "$2")
-        [ "$pid" != 0 ] && kill -KILL "$pid" 2>/dev/null && echo "$EPOCHREALTIME" >>"$out/kills-$1"
-    done
-}
+let_live() { sleep "$((RANDOM % 2)).$((RANDOM % 7 + 3))"; }
 
 # A machine that is stopped may miss the recovery window.
 load_all_modules recovery_window_s=3000
@@ -27,7 +22,7 @@ for driver in ahci ide; do
     for lane in "${!modes[@]}"; do
         "$helpers/cut_probe" write /dev/udb$number "$lane" "$seed" "$out/$driver-$lane" "${modes[lane]}" &
     done
-    kill_often $driver ${bdfs[$driver]} &
+    kill_often 1000000 "$out/kills-$driver" ${bdfs[$driver]} let_live &
     number=$((number + 1))
 done
 # Nothing here ends by itself.

@@ -14,9 +14,7 @@ deadline_ms=1000
 slow=1 # how much longer drivers live between two kills
 ! debug_kernel || { deadline_ms=5000; slow=5; }
 
-running() { same "$(attr state)" running; }
 free() { same "$(attr state)" idle; }
-said() { grep -c "$1" /tmp/driver-$bdf.err; }
 start_load() {
     rm -f /tmp/stop
     verified load /dev/udb0 &
@@ -56,30 +54,27 @@ start_load
 latencies $driver /dev/udb0 &
 reads=$!
 check 'reads begin' wait_for 120 latencies_begun $driver
-for ((i = 0; i < kills; )); do
+let_live() { # KILLS that have been
     # On a busy host each kill might hit a driver that has not served yet, and the disk's
     # window of 30 s would be over: so each third one does serve first.
-    [ $((i % 3)) != 2 ] || wait_for 20 running
+    [ $(($1 % 3)) != 2 ] || wait_for 20 running
     sleep "$((RANDOM % 2 * slow)).$((RANDOM % 5 + 5))"
-    pid=$(attr owner)
-    [ "$pid" != 0 ] || continue
-    echo "$EPOCHREALTIME" >>/tmp/kills
-    kill -KILL "$pid" 2>/dev/null && i=$((i + 1))
-    [ $((i % 100)) != 0 ] || echo "killed $i times, $SECONDS s"
-done
+}
+kill_often "$kills" /tmp/kills $bdf let_live
 check 'it runs again' wait_for 20 running
 sleep 1
 pkill -INT -f write_lat_log
 wait $reads
 stop_load kills
-check_ge 'started again' "$(said 'starting it again')" "$kills"
+check_ge 'started again' "$(restarts)" "$kills"
 read_outages /tmp/lat-$driver /tmp/kills >/tmp/outage
 check_ge 'outages seen' "$(wc -l </tmp/outage)" $((kills * 5 / 10))
 outages $driver /tmp/outage
 # Only of those that were killed before they served.
 check_ge 'kills that needed no reset of the function' $((kills - $(resets))) $((kills / 2))
 
-phase "hangs: $hangs times, half of them stopped, half in a busy loop"
+phase "hangs: $hangs times, half SIGSTOP, half a busy loop"
+ways=(stop loop)
 start_load
 noticed=0
 for ((i = 0; i < hangs; i++)); do
@@ -87,7 +82,7 @@ for ((i = 0; i < hangs; i++)); do
     sleep 1.2
     pid=$(attr owner)
     begun=$(now_ms)
-    if [ $((i % 2)) = 0 ]; then kill -STOP "$pid"; else "$helpers/stall_process" "$pid" || continue; fi
+    make_hang "$pid" "${ways[i % 2]}" || continue
     wait_for 30 not alive "$pid" && noticed=$((noticed + 1))
     echo $(($(now_ms) - begun)) >>/tmp/noticed
 done

@@ -10,7 +10,6 @@ kills=$1
 disk_bdf=0000:00:18.0
 leave=96 # MiB that the rest of the machine needs
 
-corruptions() { dmesg | grep -cE 'pagealloc: (memory corruption|single bit error)'; }
 received() { cat /sys/class/net/udn0/statistics/rx_packets; }
 sectors_read() { awk '{ print $3 }' /sys/block/udb0/stat; }
 moved() { [ "$(received)" -gt $(($1 + 500)) ] && [ "$(sectors_read)" -gt $(($2 + 5000)) ]; }
@@ -20,9 +19,7 @@ require 'bind the network card' bind_device $bdf
 require 'bind the disks' bind_device $disk_bdf
 require 'the network driver' start_driver
 require 'the disk driver' run_driver ahci $disk_bdf
-require 'a peer' setup_peer
-require 'link' up_udn0
-require 'answers' wait_reachable
+require_peer
 mark_kernel_log
 in_peer ip neigh replace 10.0.0.1 lladdr "$(cat /sys/class/net/udn0/address)" dev "$peer_if" nud permanent
 in_peer "$helpers/freed_pages" blast 10.0.0.1 &

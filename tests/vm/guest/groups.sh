@@ -17,7 +17,7 @@ probe() { # BDF: as without the command
     same "$(driver_of $1)" udrv
 }
 unbind() { echo $1 >/sys/bus/pci/devices/$1/driver/unbind; }
-said() { new_kernel_messages | grep -q "$1"; }
+kernel_said() { new_kernel_messages | grep -q "$1"; }
 
 load_all_modules
 check_eq 'nothing unsafe is allowed' "$(cat /sys/module/udrv/parameters/allow_unsafe_no_iommu)" N
@@ -28,7 +28,7 @@ check_eq "the controller and the SMBus are one group" "$(group $ahci)" "$(group 
 check_eq 'the SMBus has a driver' "$(driver_of $smbus)" i801_smbus
 mark_kernel_log
 check 'driver_override: refused' not probe $ahci
-check 'the log names the neighbour' said "$smbus in its IOMMU group has the driver i801_smbus"
+check 'the log names the neighbour' kernel_said "$smbus in its IOMMU group has the driver i801_smbus"
 refused 'bind' 1 "cannot tell it from $smbus.*driver i801_smbus.*unsafe-no-iommu" "$udrv" bind $ahci
 unbind $smbus
 check 'driver_override once the neighbour is unused' probe $ahci
@@ -41,7 +41,7 @@ mark_kernel_log
 echo $smbus >/sys/bus/pci/drivers/i801_smbus/bind
 check_eq 'the neighbour has it' "$(driver_of $smbus)" i801_smbus
 check_eq 'there is no session any more' "$(attr state $ahci) $(bus_master $ahci)" 'idle 0'
-check 'the log says so' said "$smbus in its IOMMU group gets the driver i801_smbus; session ended"
+check 'the log says so' kernel_said "$smbus in its IOMMU group gets the driver i801_smbus; session ended"
 check 'its process ends' wait_for 20 not alive "${driver_pid[$ahci]}"
 check_eq 'it is not confined' "$(attr iommu $ahci)" 0
 refused 'run' 1 'no IOMMU confines it' "$udrv" run ahci $ahci

@@ -21,6 +21,9 @@ other_messages() { # PATTERN
         grep -vE "$1" | head -n 5
 }
 
+# What the page allocator found changed while it was free.
+corruptions() { dmesg | grep -cE 'pagealloc: (memory corruption|single bit error)'; }
+
 # Takes over the checks that a program printed, and shows the rest.
 probed() { # NAME FILE STATUS
     local line

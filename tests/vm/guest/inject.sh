@@ -16,7 +16,6 @@ declare -A code=(
     [ide]='3ide 3ata BlkService BlkPort ServiceLoop'
 )
 declare -A disk=()
-running() { same "$(attr state "$1")" running; }
 another() { [ "$(attr owner "$1")" != "$2" ]; }
 endings() { grep -c 'the driver ended: ' "/tmp/driver-$1.err"; }
 last_ending() { sed -n 's/.*the driver ended: \(.*\); starting it.*/\1/p' "/tmp/driver-$1.err" | tail -n 1; }
@@ -137,9 +136,7 @@ for driver in "${drivers[@]}"; do
     require "$driver starts" run_driver "$driver" "${device[$driver]}" --restart --deadline $deadline_ms --restart-limit 1000000
     case $driver in
     e1000)
-        require 'a peer' setup_peer
-        require 'link up' up_udn0
-        require 'first answer' wait_reachable
+        require_peer
         ;;
     *)
         disk[$driver]=/dev/udb${#disk[@]}

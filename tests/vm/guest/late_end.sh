@@ -13,7 +13,6 @@ disk_bdf=0000:00:14.0
 leave=96   # MiB that the rest of the machine needs
 seconds=3  # more than the disk takes
 
-corruptions() { dmesg | grep -cE 'pagealloc: (memory corruption|single bit error)'; }
 idle() { same "$(attr state $disk_bdf)" idle; }
 written() { awk '{ print $5 + $9 }' /sys/block/udb0/stat; } # writes done, or in flight
 # Kills the driver under writes; who takes all memory then looks at it when the disk is done.

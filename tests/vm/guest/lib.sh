@@ -127,6 +127,7 @@ leaks() { awk -v RS='unreferenced object ' -v not_ours="$not_ours" 'NR > 1 && $0
 
 attr() { cat "/sys/bus/pci/devices/${2:-$bdf}/udrv/$1"; } # ATTRIBUTE [BDF]
 alive() { kill -0 "$1" 2>/dev/null; }
+running() { same "$(attr state "${1:-$bdf}")" running; } # [BDF]
 load_modules() {
     insmod "$build/modules/udrv.ko"
     insmod "$build/modules/udrv_net.ko"
@@ -149,6 +150,9 @@ run_driver() {
     wait_for 40 grep -q ready "/tmp/driver-$2.out" || { tail -n 3 "/tmp/driver-$2.err"; return 1; }
 }
 start_driver() { run_driver "$nic" "${1:-$bdf}" "${@:2}"; } # [BDF [OPTION]...]
+# How many lines of the driver and its supervisor are of PATTERN; how often it was restarted.
+said() { grep -c "$1" "/tmp/driver-${2:-$bdf}.err"; } # PATTERN [BDF]
+restarts() { said 'starting it again' "${1:-$bdf}"; } # [BDF]
 stop_driver() { # [BDF [SIGNAL]]: returns its exit status
     local pid=${driver_pid[${1:-$bdf}]}
     kill "-${2:-TERM}" "$pid"
@@ -206,7 +210,14 @@ setup_peer() {
     in_peer ip addr add 10.0.0.2/24 dev "$peer_if"
     in_peer ip link set lo up
     in_peer ip link set "$peer_if" up
-    wait_for 10 in_peer grep -q 1 "/sys/class/net/$peer_if/carrier"
+    wait_for 10 peer_carrier
+}
+peer_carrier() { in_peer grep -q 1 "/sys/class/net/$peer_if/carrier"; }
+# The driver of $bdf serves: it and the peer reach each other.
+require_peer() {
+    require 'a peer' setup_peer
+    require 'link up' up_udn0
+    require 'first answer' wait_reachable
 }
 reachable() { ping -c 1 -W 1 "${1:-10.0.0.2}"; }
 # The model of the chip holds back what it receives for a second after a change
@@ -222,6 +233,15 @@ lost() {
 serve_iperf() { in_peer iperf3 -s -D --forceflush >/dev/null 2>&1; sleep 0.5; }
 # A number of iperf3's JSON report: json_sum SECTION FIELD FILE
 json_sum() { sed -n "/\"$1\"/,/}/s/.*\"$2\":[^0-9]*\([0-9]*\).*/\1/p" "$3" | tail -n 1; }
+# Checksums of TCP and UDP that the stacks here and there found wrong, where they look
+# themselves because the device does not.
+wrong_sums() {
+    { cat /proc/net/snmp; in_peer cat /proc/net/snmp; } |
+        awk '/^(Tcp|Udp):/ { for (i = 2; i <= NF; i++) if ($1 in row && row[$1, i] == "InCsumErrors") n += $i
+            for (i = 2; i <= NF; i++) row[$1, i] = $i
+            if ($1 in row) delete row[$1]; else row[$1] }
+            END { print n + 0 }'
+}
 # From the counters that a driver wrote: stat FIELD [BDF]
 stat() { sed -n "s/.*\"$1\": *\([0-9.e+-]*\).*/\1/p" "/tmp/stats-${2:-$bdf}"; }
 write_stats() { # [BDF]: has the driver write them now
@@ -258,6 +278,7 @@ setup_vlan() {
     in_peer ip link set vlan5 up
 }
 
+slab_kib() { awk '/^SUnreclaim:/ { print $2 }' /proc/meminfo; } # that the kernel cannot do without
 now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
 # percentile P FILE, of numbers, one a line
 percentile() { sort -n "$2" | awk -v p="$1" '{ v[NR] = $1 } END { i = int(NR * p / 100 + 0.999); print v[i < 1 ? 1 : i] }'; }

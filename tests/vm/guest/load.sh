@@ -8,9 +8,7 @@
 load_modules
 require 'bind' "$udrv" bind --unsafe-no-iommu $bdf
 require 'the driver starts' start_driver
-require 'a peer' setup_peer
-require 'link up' up_udn0
-require 'first answer' wait_reachable
+require_peer
 serve_iperf
 
 printf '%-22s %10s %9s %9s %9s %9s %9s\n' load packets calls/pkt irqs/pkt bells/pkt switch/pkt sleeps

@@ -11,9 +11,7 @@ same_attr() { [ "$(attr "$1")" = "$2" ]; }
 load_modules
 require 'bind' "$udrv" bind --unsafe-no-iommu $bdf
 require 'the driver starts' start_driver
-require 'a peer' setup_peer
-require 'link up' up_udn0
-require 'first answer' wait_reachable
+require_peer
 serve_iperf
 mark_kernel_log
 
@@ -223,9 +221,6 @@ footprint() {
     ls /proc/irq/*/ -d | wc -l
     find /proc/irq -name 'irq*' | wc -l
 }
-# Objects of the caches that sessions and interfaces use; the others belong to
-# whoever runs. Rounded: caches are per processor.
-slab_kib() { sed -n 's/^SUnreclaim: *\([0-9]*\) kB/\1/p' /proc/meminfo; }
 before=$(footprint)
 sync
 slab=$(slab_kib)

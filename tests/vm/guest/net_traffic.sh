@@ -13,9 +13,7 @@ load_modules
 require 'bind' "$udrv" bind $trust $bdf
 check_eq 'untrusted' "$(attr untrusted)" "$([ $trust = --untrusted ] && echo 1 || echo 0)"
 require 'the driver starts' start_driver
-require 'a peer' setup_peer
-require 'link up' up_udn0
-require 'first answer' wait_reachable
+require_peer
 mark_kernel_log
 
 if [ -n "$full" ]; then
@@ -55,7 +53,7 @@ check 'one byte more does not fit' not ping -c 1 -W 1 -s 1473 -M do 10.0.0.2
 phase jumbo
 ip link set udn0 mtu 9000
 in_peer ip link set "$peer_if" mtu 9000
-wait_for 10 in_peer grep -q 1 "/sys/class/net/$peer_if/carrier"
+wait_for 10 peer_carrier
 check 'reachable with MTU 9000' wait_reachable
 check_eq 'jumbo packets lost' "$(lost -c 50 -i 0.01 -s 8972 -M do 10.0.0.2)" 0
 dd if=/dev/urandom of=/tmp/data bs=1M count=6 status=none
@@ -66,7 +64,7 @@ for way in 'here peer 10.0.0.2' 'peer here 10.0.0.1'; do
 done
 ip link set udn0 mtu 1500
 in_peer ip link set "$peer_if" mtu 1500
-wait_for 10 in_peer grep -q 1 "/sys/class/net/$peer_if/carrier"
+wait_for 10 peer_carrier
 check 'reachable with MTU 1500 again' wait_reachable
 
 phase iperf3
@@ -100,13 +98,6 @@ check_ge 'and we' "$(hoarded peer here 10.0.0.1)" "$stocks"
 
 # The peer looks at each checksum itself, and so does our stack where rx is off.
 in_peer ethtool -K "$peer_if" rx off
-wrong_sums() { # of TCP and UDP, here and there
-    { cat /proc/net/snmp; in_peer cat /proc/net/snmp; } |
-        awk '/^(Tcp|Udp):/ { for (i = 2; i <= NF; i++) if ($1 in row && row[$1, i] == "InCsumErrors") n += $i
-            for (i = 2; i <= NF; i++) row[$1, i] = $i
-            if ($1 in row) delete row[$1]; else row[$1] }
-            END { print n + 0 }'
-}
 check_eq 'wrong checksums until now' "$(wrong_sums)" 0
 phase 'a file, with offloads on and off'
 for offloads in 'tx on sg on tso on gso on rx on gro on' 'tx on sg on tso off gso on rx on gro on' \
@@ -218,12 +209,12 @@ if [ -n "$full" ]; then
     counted() { cat "/sys/class/net/udn0/statistics/$1"; }
     check_eq 'before' "$(counted rx_errors) $(counted rx_length_errors)" '0 0'
     in_peer ip link set "$peer_if" mtu 9000
-    wait_for 10 in_peer grep -q 1 "/sys/class/net/$peer_if/carrier"
+    wait_for 10 peer_carrier
     in_peer ping -q -c 10 -i 0.2 -s 8000 10.0.0.1 >/dev/null
     all_counted() { [ "$(counted rx_errors) $(counted rx_length_errors)" = '10 10' ]; }
     check 'ten frames too long: rx_errors and rx_length_errors' wait_for 5 all_counted
     in_peer ip link set "$peer_if" mtu 1500
-    wait_for 10 in_peer grep -q 1 "/sys/class/net/$peer_if/carrier"
+    wait_for 10 peer_carrier
     check 'reachable' wait_reachable
     # Nothing is sent meanwhile: a driver that holds nothing is not taken for a hung one.
     kill -STOP "${driver_pid[$bdf]}"

@@ -14,16 +14,6 @@ deadline_ms=1000
 
 counted() { cat "/sys/class/net/udn0/statistics/$1"; }
 offload() { ethtool -k udn0 | grep -q "^$1: on"; }
-running() { same "$(attr state)" running; }
-restarts() { grep -c 'starting it again' "/tmp/driver-$bdf.err"; }
-# Each side's stack looks at checksums itself where its device did not.
-wrong_sums() { # of TCP and UDP, here and there
-    { cat /proc/net/snmp; in_peer cat /proc/net/snmp; } |
-        awk '/^(Tcp|Udp):/ { for (i = 2; i <= NF; i++) if ($1 in row && row[$1, i] == "InCsumErrors") n += $i
-            for (i = 2; i <= NF; i++) row[$1, i] = $i
-            if ($1 in row) delete row[$1]; else row[$1] }
-            END { print n + 0 }'
-}
 send_both_ways() { # TITLE [ADDRESS HERE, ADDRESS THERE]
     send_file /tmp/data here peer "${3:-10.0.0.2}" 5601
     check_eq "$1: 6 MiB out" "$sums" equal
@@ -32,7 +22,7 @@ send_both_ways() { # TITLE [ADDRESS HERE, ADDRESS THERE]
 }
 set_mtu() { # of both ends
     ip link set udn0 mtu "$1" && in_peer ip link set "$peer_if" mtu "$1" &&
-        wait_for 10 in_peer grep -q 1 "/sys/class/net/$peer_if/carrier" && wait_reachable
+        wait_for 10 peer_carrier && wait_reachable
 }
 
 # What the kernel says of links, tags and filters is not about udrv.
@@ -49,9 +39,7 @@ untrusted) bind_options=(--untrusted) ;;
 esac
 require 'bind' "$udrv" bind "${bind_options[@]}" $bdf
 require 'the driver starts' start_driver
-require 'a peer' setup_peer
-require 'link up' up_udn0
-require 'first answer' wait_reachable
+require_peer
 mark_kernel_log
 dd if=/dev/urandom of=/tmp/data bs=1M count=6 status=none
 
@@ -192,14 +180,11 @@ rm -f /tmp/stop /tmp/kills /tmp/streams
 streams=$!
 in_peer ping -n -D -i 0.01 10.0.0.1 >/tmp/pings 2>/dev/null &
 pings=$!
-for ((i = 0; i < kills; )); do
-    wait_for 5 pgrep -x udrv-successor # who takes over is there, as it is but for storms of deaths
+let_live() {
+    wait_for 5 pgrep -x udrv-successor # it is there, but for storms of deaths
     sleep "0.$((RANDOM % 5 + 3))"
-    pid=$(attr owner)
-    [ "$pid" != 0 ] || continue
-    echo "$EPOCHREALTIME" >>/tmp/kills
-    kill -KILL "$pid" 2>/dev/null && i=$((i + 1))
-done
+}
+kill_often $kills /tmp/kills $bdf let_live
 check 'it runs again' wait_for 20 running
 check 'reachable' wait_reachable
 touch /tmp/stop
@@ -224,7 +209,7 @@ for how in stop loop; do
     sleep 1.2
     pid=$(attr owner)
     begun=$(now_ms)
-    if [ $how = stop ]; then kill -STOP "$pid"; else "$helpers/stall_process" "$pid"; fi
+    make_hang "$pid" $how
     wait_for 30 not alive "$pid" && noticed=$((noticed + 1))
     echo "$how: noticed after $(($(now_ms) - begun)) ms"
     check "$how: ip and ethtool answer" timeout 20 sh -c 'ip link show udn0 && ethtool udn0' >/dev/null

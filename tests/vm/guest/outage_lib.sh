@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 # How long a disk or an interface was away. Source it behind lib.sh; what is about disks,
 # behind disk_lib.sh.
 
@@ -51,6 +51,29 @@ read_outages() {
             if (end > 0)
                 printf "%d\n", (end - $1) * 1000
         }' "$1_clat.1.log" "$2"
+}
+
+# kill_often COUNT KILLS BDF COMMAND...: kill -9 for drivers of the device, COUNT times, each
+# after COMMAND, which is told how many have been; the moments go to the file KILLS.
+kill_often() {
+    local count=$1 kills=$2 dev=$3 i=0 pid now
+    shift 3
+    while [ $i -lt "$count" ]; do
+        "$@" $i
+        pid=$(attr owner "$dev")
+        now=$EPOCHREALTIME
+        [ "$pid" != 0 ] && kill -KILL "$pid" 2>/dev/null || continue
+        echo "$now" >>"$kills"
+        i=$((i + 1))
+        [ $((i % 100)) != 0 ] || echo "$dev: killed $i times, $SECONDS s"
+    done
+}
+# make_hang PID stop|loop: it does not run any more, or runs and does nothing.
+make_hang() {
+    case $2 in
+    stop) kill -STOP "$1" ;;
+    loop) "$helpers/stall_process" "$1" ;;
+    esac
 }
 
 # verified NAME FILE: random writes, each read back soon after, until /tmp/stop is there;

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # usage: recovery.sh KILLS HANGS UPGRADES
-# Drivers under their supervisors are killed at random moments, stopped, sent round in
-# circles and upgraded: e1000 under a checksummed TCP stream, AHCI and IDE under fio
+# Drivers under their supervisors are killed at random moments, stopped, sent into busy
+# loops and upgraded: e1000 under a checksummed TCP stream, AHCI and IDE under fio
 # with crc32c, all at the same time. Nothing is lost. Prints the outages.
 . tests/vm/guest/disk_lib.sh
 . tests/vm/guest/outage_lib.sh
@@ -28,9 +28,6 @@ options=(--restart --deadline $deadline_ms --restart-limit 1000)
 
 locked() { sed -n 's/^VmLck:[ \t]*//p' "/proc/$1/status"; } # PID
 children() { same "$(ps -o comm= --ppid "${driver_pid[$1]}" | sort | xargs)" "$2"; } # BDF NAMES
-running() { same "$(attr state "$1")" running; }
-restarts() { grep -c 'starting it again' "/tmp/driver-$1.err"; }
-said() { grep -c "$2" "/tmp/driver-$1.err"; } # BDF PATTERN
 
 load_all_modules recovery_window_s=$window_s
 for dev in $bdf $ahci $ide; do
@@ -109,17 +106,7 @@ stop_loads() { # TITLE
     done
 }
 
-kill_often() { # BDF
-    local i pid
-    for ((i = 0; i < kills; )); do
-        sleep "$(((RANDOM % 2 * 10 + RANDOM % 5 + 5) * slow / 10)).$((RANDOM % 5 + 5))"
-        pid=$(attr owner "$1")
-        [ "$pid" != 0 ] || continue
-        echo "$EPOCHREALTIME" >>"/tmp/kills-${name[$1]}"
-        kill -KILL "$pid" 2>/dev/null && i=$((i + 1))
-        [ $((i % 100)) != 0 ] || echo "${name[$1]}: killed $i times, $SECONDS s"
-    done
-}
+let_live() { sleep "$(((RANDOM % 2 * 10 + RANDOM % 5 + 5) * slow / 10)).$((RANDOM % 5 + 5))"; }
 kill_phase() {
     phase "kill -9 at random moments, $kills times each"
     start_loads
@@ -129,7 +116,7 @@ kill_phase() {
     # An outage before they have begun to read is not seen.
     check 'reads of ahci begin' wait_for 120 latencies_begun ahci
     check 'reads of ide begin' wait_for 120 latencies_begun ide
-    for dev in $bdf $ahci $ide; do kill_often $dev & killers+=($!); done
+    for dev in $bdf $ahci $ide; do kill_often "$kills" "/tmp/kills-${name[$dev]}" $dev let_live & killers+=($!); done
     wait "${killers[@]}"
     for dev in $bdf $ahci $ide; do check "${name[$dev]} runs again" wait_for 20 running $dev; done
     wait_for 20 reachable
@@ -143,8 +130,8 @@ kill_phase() {
     for dev in $bdf $ahci $ide; do
         check_ge "${name[$dev]}: started again" "$(restarts $dev)" "$kills"
         # On a busy host a driver may miss its deadline just before it would be killed.
-        check_ge "${name[$dev]}: and why" "$(said $dev 'killed by SIGKILL\|no progress for')" "$kills"
-        echo "${name[$dev]}: $(said $dev 'no progress for') missed the deadline of $deadline_ms ms"
+        check_ge "${name[$dev]}: and why" "$(said 'killed by SIGKILL\|no progress for' $dev)" "$kills"
+        echo "${name[$dev]}: $(said 'no progress for' $dev) missed the deadline of $deadline_ms ms"
         check_eq "${name[$dev]}: violations" "$(attr violations $dev)" 0
         # The driver, and who is to come after it.
         check "${name[$dev]}: two children of its supervisor, no dead one" \
@@ -170,7 +157,8 @@ kill_phase() {
 [ $kills = 0 ] || kill_phase
 
 hang() {
-    phase "drivers that stand still, $hangs times, half of them stopped, half in a circle"
+    phase "hangs: $hangs times, half SIGSTOP, half a busy loop"
+    ways=(stop loop)
     start_loads
     noticed=0 late=0 asked=0
     for ((i = 0; i < hangs; i++)); do
@@ -180,7 +168,7 @@ hang() {
         sleep 1.2
         pid=$(attr owner $dev)
         begun=$(now_ms)
-        if [ $((i / 3 % 2)) = 0 ]; then kill -STOP "$pid"; else "$helpers/stall_process" "$pid" || continue; fi
+        make_hang "$pid" "${ways[i / 3 % 2]}" || continue
         (timeout 10 ip link show udn0 && timeout 10 ethtool udn0 && timeout 30 sync -f $mnt) >/dev/null 2>&1 &
         asking=$!
         wait_for 30 not alive "$pid" && noticed=$((noticed + 1))
@@ -256,11 +244,11 @@ wait $supervisor
 check_eq 'the supervisor gives up, status' $? 1
 check_eq 'after growing delays, ms' \
     "$(sed -n 's/.*starting it again in \([0-9]*\) ms/\1/p' "/tmp/driver-$ahci.err" | tail -n 3 | tr '\n' ' ')" '10 20 40 '
-check_eq 'and says why' "$(said $ahci 'it died 4 times within a second of its start')" 1
+check_eq 'and says why' "$(said 'it died 4 times within a second of its start' $ahci)" 1
 require 'ahci starts' run_driver ahci $ahci --restart
 sleep 1.2
 kill -TERM "$(attr owner $ahci)"
-check 'a driver that leaves is started again, and it says why' wait_for 10 said $ahci 'ended: exit status 0'
+check 'a driver that leaves is started again, and it says why' wait_for 10 said 'ended: exit status 0' $ahci
 wait_for 20 running $ahci
 # Without the one that waits for its turn it goes on, too.
 waits() { wait_for 20 pgrep -x udrv-successor; }
@@ -271,19 +259,19 @@ kill -KILL "$(pgrep -x udrv-successor)" "$pid"
 check 'both are killed: another serves' wait_for 20 another_serves
 # Signals that are meant for whoever has the name are not kept for its turn.
 check 'a successor' waits
-restarted=$(said $ahci 'starting it again in [1-9]')
+restarted=$(said 'starting it again in [1-9]' $ahci)
 pkill -USR1 -x udrv-successor
 pkill -HUP -x udrv-successor
 pid=$(attr owner $ahci)
 kill -KILL "$pid"
 check 'signals before its turn are forgotten' wait_for 20 another_serves
-check_eq 'it was not started twice' "$(said $ahci 'starting it again in [1-9]')" $restarted
+check_eq 'it was not started twice' "$(said 'starting it again in [1-9]' $ahci)" $restarted
 # A program that can not be executed is no upgrade.
 check 'a successor' waits
 pid=$(attr owner $ahci)
 mv $drivers/udrv-ahci $drivers/away
 kill -HUP ${driver_pid[$ahci]}
-check 'the old program goes on, and says why' wait_for 20 said $ahci 'the old program goes on'
+check 'the old program goes on, and says why' wait_for 20 said 'the old program goes on' $ahci
 check_eq 'which nobody noticed' "$(attr owner $ahci)" "$pid"
 check 'with a successor' waits
 kill -KILL "$pid"

@@ -8,7 +8,6 @@ cycles=$1
 bind_all
 
 pins() { awk '/^nr_foll_pin_/ { n += $1 ~ /acquired/ ? $2 : -$2 } END { print n }' /proc/vmstat; }
-slab_kib() { awk '/^SUnreclaim:/ { print $2 }' /proc/meminfo; }
 available_kib() { awk '/^MemAvailable:/ { print $2 }' /proc/meminfo; }
 files() { cut -f1 /proc/sys/fs/file-nr; }
 # What a mapping of a device takes in DMA-API debugging: exact, where there is that.
