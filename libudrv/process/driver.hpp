@@ -3,7 +3,7 @@
 // What a driver's program is made of. A driver is a program of its own, udrv-CHIP, which
 // `udrv run CHIP BDF` finds, checks and supervises. Its main is (drivers/nvme/driver.cpp):
 //
-//     #include "driver_ids.hpp" // made of e1000.ids by udrv_add_driver()
+//     #include "driver_ids.hpp" // made of nvme.ids by udrv_add_driver()
 //
 //     class Board { ... };   // from a PCI function to its chip: libudrv/process/bring_up.hpp
 //
