@@ -20,7 +20,7 @@ namespace udrv::cli {
 class Program {
   public:
     Program() = default;
-    /// The file of that path as it is now; without one if it can not be opened, and errno says
+    /// The file of that path as it is now; without one if it cannot be opened, and errno says
     /// why.
     explicit Program(const std::filesystem::path& path);
 
@@ -38,7 +38,7 @@ class Program {
 class Child {
   public:
     Child() = default;
-    /// Throws Error. `argv` as for execve(2). A program that can not be executed is a process
+    /// Throws Error. `argv` as for execve(2). A program that cannot be executed is a process
     /// that ends at once.
     Child(const Program& program, char* const* argv, std::chrono::milliseconds deadline);
     Child(Child&& other) noexcept { *this = std::move(other); }

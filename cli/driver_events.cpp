@@ -16,7 +16,7 @@ namespace udrv::cli {
 
 namespace {
 
-constexpr const char* no_memory = "0 0 0 0 0 0 0"; ///< statm of who has none any more
+constexpr const char* no_memory = "0 0 0 0 0 0 0"; ///< statm of a process that has none any more
 
 /// Reads what a file of sysfs says now, which is what poll() compares with.
 void reread(const FileDescriptor& file) {
@@ -45,7 +45,7 @@ void DriverEvents::restart() {
 void DriverEvents::wait(std::chrono::milliseconds timeout, std::initializer_list<int> files) {
     std::vector<pollfd> polled{{signals_.value(), POLLIN, 0}, {state_.value(), POLLPRI, 0}};
     for (const int file : files) {
-        polled.push_back({file, POLLIN, 0}); // poll() leaves out who is negative
+        polled.push_back({file, POLLIN, 0}); // poll() leaves out negative ones
     }
     if (::poll(polled.data(), polled.size(), static_cast<int>(timeout.count())) > 0 &&
         polled[1].revents != 0) {

@@ -38,7 +38,7 @@ class DriverEvents {
     fs::path state_file_;
     fs::path proc_;
     FileDescriptor signals_;
-    FileDescriptor state_; ///< sysfs wakes who polls it, once it was read
+    FileDescriptor state_; ///< sysfs wakes a poll of it, once it was read
     bool ended_ = false;
 };
 

@@ -26,7 +26,7 @@ struct DriverProgram {
     std::vector<ServedId> ids;  ///< of NAME.ids
     std::string problem;        ///< why there are no ids, if there are none
 
-    /// Throws Error unless it serves that; also if its ids can not be read. A program without
+    /// Throws Error unless it serves that; also if its ids cannot be read. A program without
     /// NAME.ids decides for itself.
     void require_served(const PciId& id, const PciAddress& address) const;
 };

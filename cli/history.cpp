@@ -86,7 +86,7 @@ void record_death(const System& system, const PciAddress& address, const std::st
             return;
         }
     }
-    fs::rename(next, file, error); // who reads meanwhile finds the old one
+    fs::rename(next, file, error); // a reader finds the old one or the new
 }
 
 } // namespace udrv::cli

@@ -104,7 +104,7 @@ void add_commands(CLI::App& app, Arguments& arguments, const cli::Drivers& drive
         ->check(CLI::Range(100U, 600'000U))
         ->capture_default_str();
     run->add_option("--restart-limit", arguments.run.restart_limit,
-                    "With --restart: give up after so many lives of less than a second in a row")
+                    "With --restart: give up after so many consecutive runs under a second")
         ->capture_default_str();
     add_driver_options(*run, arguments.driver_options);
     run->footer("What follows a `--` is for the driver alone.");

@@ -14,7 +14,7 @@ struct RunRequest {
     std::vector<std::string> arguments; ///< for the driver, after the device's address
     bool restart = false;               ///< under a supervisor (cli/supervisor.hpp)
     unsigned deadline_ms = 5000;        ///< with restart: no progress for so long is death
-    unsigned restart_limit = 10;        ///< with restart: short lives in a row
+    unsigned restart_limit = 10;        ///< with restart: consecutive runs under a second
     bool verbose = false;
 };
 

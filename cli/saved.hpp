@@ -21,7 +21,7 @@ void save_binding(const System& system, const PciAddress& address, const BindOpt
 void forget_binding(const System& system, const PciAddress& address);
 
 /// bind() with the options that were kept; `served` as there. The udev rule has kept the
-/// kernel's driver away: if the device can not be bound, for instance because there are no
+/// kernel's driver away: if the device cannot be bound, for instance because there are no
 /// modules for this kernel, that one gets it, and Error is thrown.
 void bind_saved(const System& system, const PciAddress& address,
                 std::function<bool(const PciId&)> served);

@@ -37,7 +37,7 @@ struct SupervisionLimits {
     using Milliseconds = std::chrono::milliseconds;
 
     Milliseconds deadline{5000};  ///< without a beat
-    unsigned restart_limit = 10;  ///< short lives in a row
+    unsigned restart_limit = 10;  ///< consecutive runs under long_life
     Milliseconds start{60'000};   ///< chips reset, disks spin up
     Milliseconds goodbye{10'000}; ///< from SIGTERM to SIGKILL
     Milliseconds ready{30'000};   ///< for a new program to get ready, while the old one serves

@@ -44,7 +44,7 @@ const sigset_t& blocked_signals() {
 /// A process that waits for the result of an upgrade.
 struct Asker {
     pid_t pid;
-    FileDescriptor process; ///< a pidfd: it can not be taken for another
+    FileDescriptor process; ///< a pidfd: it cannot be taken for another
 };
 
 class Supervisor {
@@ -286,7 +286,7 @@ class Supervisor {
         }
         tried_ = make(tried_program_);
         if (!tried_) {
-            carry_out(supervision_.tried_died("it can not be started", Clock::now()));
+            carry_out(supervision_.tried_died("it cannot be started", Clock::now()));
         }
     }
 

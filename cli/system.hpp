@@ -33,10 +33,10 @@ struct System {
     [[nodiscard]] std::string bound_driver(const PciAddress& address) const;
 };
 
-/// First line of a file; empty if it can not be read.
+/// First line of a file; empty if it cannot be read.
 [[nodiscard]] std::string read_line(const fs::path& path);
 
-/// The decimal number that a file begins with; 0 if it can not be read.
+/// The decimal number that a file begins with; 0 if it cannot be read.
 [[nodiscard]] std::int64_t read_number(const fs::path& path);
 
 /// Writes `text` in one write(2), as sysfs wants it. Returns 0 or an errno value.
@@ -61,7 +61,7 @@ struct System {
 [[nodiscard]] std::string in_use(const System& system, const PciAddress& address);
 
 /// Whether the kernel has bounce buffers (swiotlb), in which it copies the ends of
-/// what an untrusted device may read or write; nothing if that can not be known. Looks
+/// what an untrusted device may read or write; nothing if that cannot be known. Looks
 /// into debugfs, wherever it is mounted.
 [[nodiscard]] std::optional<bool> bounce_buffers(const System& system);
 

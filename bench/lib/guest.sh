@@ -24,7 +24,7 @@ take() {
         return 1
     }
 }
-# `udrv unbind` leaves a chip that the kernel can not reset to nobody. Here its driver
+# `udrv unbind` leaves a chip that the kernel cannot reset to nobody. Here its driver
 # has stopped in peace, so the kernel's may have it.
 give_to_kernel() {
     ! bound_to_udrv "$1" || "$udrv" unbind "$1" || return

@@ -97,7 +97,7 @@ std::vector<std::unique_ptr<Port>> Ahci::quiet_ports() {
 }
 
 /// All ports at the same time, so that none waits for a sick one. Only where the HBA has
-/// staggered spin-up, because its power supply can not start all disks at once, does one
+/// staggered spin-up, because its power supply cannot start all disks at once, does one
 /// start after the other (AHCI 3.1.1, CAP.SSS).
 void Ahci::set_up_ports(std::vector<std::unique_ptr<Port>>& ports, DmaAllocator& dma) {
     std::size_t powered = 0;

@@ -18,7 +18,7 @@ std::uint32_t first(std::uint32_t set) {
     return static_cast<std::uint32_t>(std::countr_zero(set)) % max_slots;
 }
 
-/// One PRD; false if the HBA can not take it: odd, too long, or (without CAP.S64A)
+/// One PRD; false if the HBA cannot take it: odd, too long, or (without CAP.S64A)
 /// above 4 GiB.
 bool encode_prd(Prd& prd, std::uint64_t dma_addr, std::uint32_t len_bytes, bool addresses64) {
     const bool fits = addresses64 || (dma_addr + len_bytes - 1) >> 32 == 0;

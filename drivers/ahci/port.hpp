@@ -121,7 +121,7 @@ class Port {
     /// No command under way. False: the port does not stop.
     bool stop();
 
-    // ---- When the port itself can not be stopped, the HBA is reset.
+    // ---- When the port itself cannot be stopped, the HBA is reset.
 
     [[nodiscard]] bool wants_hba_reset() const { return state_ == State::stuck; }
     void hba_was_reset();

@@ -18,7 +18,7 @@
 // completes with its error, the others are reissued. If it is not known which one,
 // all are suspects and go to the disk one at a time: who fails alone, failed. So each
 // recovery ends at least one request, counts up a bounded counter of one, or makes
-// suspects of them all; it can not go on for ever.
+// suspects of them all; it cannot go on for ever.
 //
 // A disk is lost only by not answering IDENTIFY DEVICE after resets, however many of its
 // sectors are slow or bad. IDENTIFY also shows that the HBA can write to memory before

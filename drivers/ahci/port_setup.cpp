@@ -209,7 +209,7 @@ bool Port::identified(BlkClock::time_point now, DmaAllocator& dma) {
     std::memcpy(identity_.data(), page_, ata::sector_bytes);
     const ata::IdentifyResult result = ata::parse_identify(identity_);
     if (!result.error.empty()) {
-        fail("a disk that can not be used: " + result.error);
+        fail("a disk that cannot be used: " + result.error);
         return true;
     }
     fill_disk(result.identity, dma);

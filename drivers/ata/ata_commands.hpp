@@ -63,7 +63,7 @@ inline constexpr std::uint8_t bad = err | df;
 namespace error {                             // ACS-3, ERROR field; valid when status::err is set
 inline constexpr std::uint8_t abrt = 1u << 2; // the command was refused or given up
 inline constexpr std::uint8_t idnf = 1u << 4; // no such address
-inline constexpr std::uint8_t unc = 1u << 6;  // data can not be corrected
+inline constexpr std::uint8_t unc = 1u << 6;  // data cannot be corrected
 inline constexpr std::uint8_t icrc = 1u << 7; // damaged on the way
 } // namespace error
 

@@ -219,7 +219,7 @@ udrv_blk_disk describe(const Identity& identity) {
     if (identity.rotational) {
         disk.flags |= UDRV_BLK_ROTATIONAL;
     }
-    // A cache that can not be flushed is not worth announcing.
+    // A cache that cannot be flushed is not worth announcing.
     if (identity.write_cache &&
         (identity.flush || identity.flush_ext || identity.flush_assumed)) {
         disk.flags |= UDRV_BLK_WRITE_CACHE;

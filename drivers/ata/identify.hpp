@@ -59,7 +59,7 @@ enum class Standby : std::uint8_t {
 [[nodiscard]] bool same_disk(std::span<const std::uint16_t, identify_words> one,
                              std::span<const std::uint16_t, identify_words> other);
 
-/// Either an identity, or one sentence on why the disk can not be used.
+/// Either an identity, or one sentence on why the disk cannot be used.
 struct IdentifyResult {
     Identity identity;
     std::string error; ///< empty: all is well
@@ -71,7 +71,7 @@ struct IdentifyResult {
 
 /// The fields of `udrv_blk_disk` that follow from the disk alone: capacity, block
 /// sizes, model, serial, rotation, write cache, FUA, discard of one payload of 512
-/// bytes. Zero are unit, depth and what the chip limits. A chip that can not do FUA
+/// bytes. Zero are unit, depth and what the chip limits. A chip that cannot do FUA
 /// or TRIM takes them out again.
 [[nodiscard]] udrv_blk_disk describe(const Identity& identity);
 

@@ -163,7 +163,7 @@ std::size_t E1000::tx_provide(std::span<const udrv_net_tx> tx) {
 }
 
 /// One packet to the ring; false if there is no room for it now. A packet that
-/// the chip can not send completes as dropped, after those before it.
+/// the chip cannot send completes as dropped, after those before it.
 bool E1000::tx_packet(std::span<const udrv_net_tx> packet) {
     TxPacket& entry = tx_packets_[tx_packet_producer_ & (config_.tx_depth - 1)];
     entry = TxPacket{.id = packet.front().id, .end = 0, .state = TxPacket::State::dropped};
@@ -218,7 +218,7 @@ E1000::TxPlan E1000::plan(std::span<const udrv_net_tx> packet) const {
 }
 
 /// Checksum and segmentation, SDM 3.3.6 (context) and 3.5 (segmentation). False
-/// if the chip can not do what the packet asks.
+/// if the chip cannot do what the packet asks.
 bool E1000::plan_offload(const udrv_net_tx& first, TxPlan& plan) const {
     const bool tso = (first.flags & UDRV_NET_TX_TSO4) != 0;
     const std::uint32_t start = first.csum_start;

@@ -197,7 +197,7 @@ int run(DriverContext& context) {
     Board board(device);
     BarMapping& regs = bring_up(device, board);
     const IrqFile irq = device.open_irq(0);
-    // All is open and mapped, and the work needs no privilege. Files can not be had from here
+    // All is open and mapped, and the work needs no privilege. Files cannot be had from here
     // on; a little memory can, for the device, too. (Other drivers leave this to serve_net()
     // or serve_blk().)
     if (context.options.sandbox) {

@@ -284,7 +284,7 @@ void Channel::allocate(DmaAllocator& dma) {
     if ((block.dma_addr + block.len_bytes - 1) >> 32 != 0 || block.dma_addr % page_bytes != 0) {
         throw_error(
             EIO, "ide: allocate memory for descriptors",
-            fmt::format("it is at {:#x}, where the controller can not reach it", block.dma_addr),
+            fmt::format("it is at {:#x}, where the controller cannot reach it", block.dma_addr),
             "set the device's DMA mask to 32 bits first");
     }
     prds_ = reinterpret_cast<Prd*>(block.vaddr);

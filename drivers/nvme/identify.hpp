@@ -35,10 +35,10 @@ struct ControllerIdentity {
     bool write_cache = false;                          ///< VWC: volatile, flushes are needed
     bool dataset_management = false;                   ///< ONCS
     bool write_zeroes = false;                         ///< ONCS
-    std::string error; ///< why it can not be used; empty: all is well
+    std::string error; ///< why it cannot be used; empty: all is well
 };
 
-/// Why a namespace can not be used.
+/// Why a namespace cannot be used.
 enum class Problem : std::uint8_t { none, format, metadata, block_size, capacity };
 
 /// Also looked at after a reset, while nothing may be allocated.

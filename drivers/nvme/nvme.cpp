@@ -192,7 +192,7 @@ std::uint32_t Nvme::status_of(std::uint16_t code, std::uint8_t op) {
     }
 }
 
-/// One completion. False: it can not be, and the controller is not to be trusted.
+/// One completion. False: it cannot be, and the controller is not to be trusted.
 bool Nvme::finish(const CompletionEntry& entry) {
     const std::uint32_t number = entry.cid & 0xff;
     if (entry.sqid != 1 || number >= slots_.size() || entry.sqhd >= io_.depth()) {

@@ -12,7 +12,7 @@
 // identifier is the number of its slot, with a count in the upper half that tells this use
 // of the slot from older ones.
 //
-// Everything that the controller says is checked. One that says what can not be (a command
+// Everything that the controller says is checked. One that says what is impossible (a command
 // that it does not have, a head outside the queue) is reset.
 #pragma once
 
@@ -76,7 +76,7 @@ struct NvmeCounters {
     std::uint64_t aborts = 0;   ///< Abort commands
     std::uint64_t resets = 0;   ///< of the controller, after set-up
     std::uint64_t fatal = 0;    ///< of these, because of CSTS.CFS
-    std::uint64_t lies = 0;     ///< of these, because of a completion that can not be
+    std::uint64_t lies = 0;     ///< of these, because of an impossible completion
     std::uint64_t reissued = 0; ///< commands given to the controller again after a reset
     std::uint64_t lost = 0;     ///< namespaces that were not there after a reset, or other ones
     std::uint64_t returned = 0; ///< of these, those that came back later
@@ -102,12 +102,12 @@ class Nvme {
     [[nodiscard]] BlkClock::time_point tick(BlkClock::time_point now);
     void stop();
     [[nodiscard]] BlkTroubles troubles() const;
-    /// Why it can not be served any longer, and its driver should end; nullptr: it can.
+    /// Why it cannot be served any longer, and its driver should end; nullptr: it can.
     [[nodiscard]] const char* failure() const {
         return failure_.empty() ? nullptr : failure_.c_str();
     }
 
-    /// What set-up found of namespaces that can not be used, a sentence each.
+    /// What set-up found of namespaces that cannot be used, a sentence each.
     [[nodiscard]] std::span<const std::string> notes() const { return notes_; }
     [[nodiscard]] const NvmeCounters& counters() const { return counters_; }
 

@@ -370,7 +370,7 @@ bool Nvme::evaluate(std::uint16_t status) {
     return true;
 }
 
-/// False: it can not be used, or is another one than before.
+/// False: it cannot be used, or is another one than before.
 bool Nvme::meet_controller() {
     const std::byte* names = data_.vaddr + names_offset;
     if (!first_) {

@@ -187,7 +187,7 @@ bool VirtioBlk::interrupt() {
     return causes != 0;
 }
 
-/// A chain that came back. False: what the device says can not be.
+/// A chain that came back. False: what the device says cannot be.
 bool VirtioBlk::finish(const virtio::Used& used) {
     const std::uint32_t tag = used.token;
     Request& place = requests_[tag];

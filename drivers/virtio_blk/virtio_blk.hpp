@@ -51,7 +51,7 @@ struct Counters {
     std::uint64_t timeouts = 0; ///< requests that did not complete in time
     std::uint64_t resets = 0;   ///< of the device, after set-up
     std::uint64_t asked = 0;    ///< of these, because the device needed it
-    std::uint64_t lies = 0;     ///< of these, because of a completion that can not be
+    std::uint64_t lies = 0;     ///< of these, because of an impossible completion
     std::uint64_t reissued = 0; ///< requests given to the device again after a reset
     std::uint64_t changes = 0;  ///< of the capacity
 };
@@ -75,7 +75,7 @@ class VirtioBlk {
     [[nodiscard]] BlkClock::time_point tick(BlkClock::time_point now);
     void stop();
     [[nodiscard]] BlkTroubles troubles() const;
-    /// Why it can not be served any longer, and its driver should end; nullptr: it can.
+    /// Why it cannot be served any longer, and its driver should end; nullptr: it can.
     [[nodiscard]] const char* failure() const {
         return failure_.empty() ? nullptr : failure_.c_str();
     }

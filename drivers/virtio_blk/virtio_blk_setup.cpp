@@ -95,7 +95,7 @@ void VirtioBlk::allocate(DmaAllocator& dma) {
         transport_.queue_size(queue::requestq1, config_.queue_size, least_queue_size, "queue-size");
     queue_.emplace(dma, size);
     // A request takes three descriptors or more. Twice as many requests as fit would only wait
-    // here, where the kernel can not merge them any more.
+    // here, where the kernel cannot merge them any more.
     disks_[0].depth = std::clamp<std::uint32_t>(size / 3u, 1, UDRV_BLK_MAX_DEPTH);
     memory_ = dma.allocate(disks_[0].depth * sizeof(Memory));
     requests_.resize(disks_[0].depth);

@@ -276,7 +276,7 @@ struct udrv_net_attach {
 	__u32 max_csum_field;	/* in: csum_start + csum_offset at most */
 	__u32 max_tso_hdr_bytes;	/* in: hdr_bytes at most */
 	__u32 max_tso_bytes;	/* in: of a packet to be segmented: 8,192 to 65,536 */
-	__u32 max_rx_usecs;	/* in: interrupt hold-off; 0: it can not be chosen */
+	__u32 max_rx_usecs;	/* in: interrupt hold-off; 0: it cannot be chosen */
 	__u32 max_unicast;	/* in: addresses besides mac that the chip can filter, to 32 */
 	__u32 nr_stats;		/* in: counters of its own, for `ethtool -S` */
 	char driver[UDRV_NET_DRIVER_LEN];	/* in: for `ethtool -i` */

@@ -223,7 +223,7 @@ struct udrv_irq_events {
  * a list. At the session's end, once bus mastering is off and before any memory
  * is given back, the kernel carries them out in order, and after each waits for
  * the bits of `mask` to read 0 (from 100 us to a second; then the log says so).
- * For chips that can not be reset alone: not all of them end what they have
+ * For chips that cannot be reset alone: not all of them end what they have
  * begun when bus mastering goes off. ENOSPC: the list is full.
  */
 struct udrv_stop_write {

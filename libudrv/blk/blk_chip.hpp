@@ -62,7 +62,7 @@ struct BlkTroubles {
 /// during error recovery) are steps of a state machine driven by tick(). Each of them may
 /// find that requests are done, and says so at once to the BlkCompletions of start(). Optional,
 /// looked at after tick(): `BlkTroubles troubles() const`, and `const char* failure() const`: not
-/// nullptr when the controller can not be served any longer. The driver ends then, with
+/// nullptr when the controller cannot be served any longer. The driver ends then, with
 /// these words, and the kernel resets the device for the next one.
 template <typename C>
 concept BlkChip = requires(C chip, const C const_chip, std::uint32_t disk,
@@ -84,7 +84,7 @@ concept BlkChip = requires(C chip, const C const_chip, std::uint32_t disk,
     // Reads and clears the controller's interrupt cause. False: not its interrupt.
     { chip.interrupt() } -> std::same_as<bool>;
     // Requests to the chip, one doorbell write a call where the chip allows it.
-    // Takes all of them, since there are no more than tags; what can not start
+    // Takes all of them, since there are no more than tags; what cannot start
     // yet (a flush behind queued commands, the other drive of a channel) waits
     // inside.
     {chip.submit(disk, submissions)};

@@ -22,7 +22,7 @@ namespace udrv {
 
 /// Its driver's memory is locked (Driver::prepare). Serves the disks of `chip` until SIGTERM or
 /// SIGINT; returns 0. Waits for the interrupts of vectors 0 to nr_vectors - 1. Prints one line when
-/// the block devices are there. Throws Error if it can not start, or when the session ends under
+/// the block devices are there. Throws Error if it cannot start, or when the session ends under
 /// it.
 template <BlkChip C>
 int serve_blk(DriverContext& context, C& chip, std::uint32_t nr_vectors = 1) {

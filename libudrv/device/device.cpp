@@ -283,7 +283,7 @@ IrqFile Device::open_irq(std::uint32_t vector) {
     FileDescriptor fd(::ioctl(fd_.value(), UDRV_IOC_IRQ_OPEN, static_cast<unsigned long>(vector)));
     if (!fd) {
         throw_errno(errno, tried(fmt::format("open interrupt {} of", vector)),
-                    errno == EBUSY ? "another device on the same line can not share it, or the "
+                    errno == EBUSY ? "another device on the same line cannot share it, or the "
                                      "file is open already"
                                    : "");
     }

@@ -118,7 +118,7 @@ class Device final : public DmaAllocator {
     /// Lets the chip reach memory. Reset it first.
     void bus_master(bool on);
     /// Register writes by which the kernel stops the chip when this process is gone,
-    /// however it went; UDRV_MAX_STOP_WRITES at most. For a chip that can not be reset
+    /// however it went; UDRV_MAX_STOP_WRITES at most. For a chip that cannot be reset
     /// alone, before bus mastering goes on.
     void stop_by(std::span<const udrv_stop_write> writes);
 

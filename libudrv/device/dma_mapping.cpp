@@ -73,7 +73,7 @@ int exchange_regions(int fd, udrv_dma_region* regions, std::size_t count) {
     case ENOMEM:
         throw_errno(error, tried, memlock_advice(len_bytes));
     case EOPNOTSUPP:
-        throw_error(error, tried, "the device can not reach it without bounce buffers",
+        throw_error(error, tried, "the device cannot reach it without bounce buffers",
                     "set the chip's real dma_bits(), or switch the IOMMU on");
     default:
         throw_errno(error, tried);

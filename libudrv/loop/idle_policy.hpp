@@ -9,9 +9,9 @@
 // One processor: polling would only keep the others from working, and each turn of the driver
 // costs two switches of the address space, whether it moves one packet or eight. So it makes
 // turns fewer, and larger:
-//   yield     before it sleeps. Who waited for what we have may answer at once, and finds us
+//   yield     before it sleeps. Whoever waited for what we have may answer at once, and finds us
 //             awake: no doorbell, no second wait.
-//   gather    after a doorbell. Who rang it goes on, and all that it offers is taken at once.
+//   gather    after a doorbell. Whoever rang it goes on, and all that it offers is taken at once.
 //   hold off  what arrived stays on the chip until some eight have come.
 // Each is tried less and less often where it does not pay.
 //
@@ -49,7 +49,7 @@ inline constexpr std::uint32_t trial_polls = 512;
 inline constexpr std::uint32_t trial_every = 16;
 
 /// A yield paid if what was answered came within this time for each answer: a sleeper preempts
-/// who computes when its interrupt comes, one that yields waits for its turn.
+/// one that computes when its interrupt comes, one that yields waits for its turn.
 inline constexpr std::chrono::milliseconds long_turn{1};
 inline constexpr std::uint32_t sleeps_without_yield = 64; ///< at most
 
@@ -113,7 +113,7 @@ class Habit {
 /// the driver rests until some eight will have come, or for as long as the limit allows.
 ///
 /// Nothing is held off at a rate that leaves a fifth of the time: there is enough for each
-/// packet. Nor for who sends more than twice what it receives: what arrives then tells that
+/// packet. Nor when more than twice as much is sent as received: what arrives then tells that
 /// more may be sent. Nor where fewer packets come because of it: some wait for our answer
 /// before they send the next. To compare, some turns are left alone now and then.
 class HoldOff {

@@ -168,7 +168,7 @@ class ServiceLoop {
             return false;
         }
         if (!idle_.short_poll()) {
-            publish(); // who waits for what we have should not wait for this as well
+            publish(); // whoever waits for what we have should not wait for this as well
         }
         for (std::uint32_t n = idle_.polls(); n > 0; --n) {
             cpu_relax();
@@ -237,7 +237,7 @@ class ServiceLoop {
         gather();
     }
 
-    /// On one processor: who rang the doorbell may have been about to do more for us, and our
+    /// On one processor: whoever rang the doorbell may have been about to do more for us, and our
     /// wakeup took the processor from it. It goes on, and we take all of it at once.
     void gather() {
         const std::uint32_t before = service().offered();

@@ -88,7 +88,7 @@ void on_tick(int /*signal*/) {
 }
 
 /// Signals interrupt the read (no SA_RESTART). A timer interrupts it as well, at the end of a
-/// timeout (wait_timer.hpp). A read can not wait for several files, or for milliseconds: then
+/// timeout (wait_timer.hpp). A read cannot wait for several files, or for milliseconds: then
 /// it is publish, poll, read.
 class ReadWaiter final : public Waiter {
   public:

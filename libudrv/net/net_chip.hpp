@@ -53,7 +53,7 @@ struct NetPhy {
 };
 
 /// What the chip offers; constant after construction. What is beyond one of the
-/// limits is done in software, or refused to who asks for it.
+/// limits is done in software, or refused.
 struct NetCapabilities {
     MacAddress mac{};
     std::uint32_t nr_queues = 1;       ///< of either direction, up to UDRV_NET_MAX_QUEUES

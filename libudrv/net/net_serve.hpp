@@ -51,7 +51,7 @@ struct NetThreads {
 /// Serves `chip` as a network interface until SIGTERM or SIGINT; returns 0. It may use bus
 /// mastering. A chip with several queues is served by up to `nr_vectors` threads, no more than
 /// the process has processors, each with a vector of its own. The first vector is also that of
-/// all that is not a queue's. Prints one line when ready. Throws Error if it can not start,
+/// all that is not a queue's. Prints one line when ready. Throws Error if it cannot start,
 /// or when the session ends under it.
 template <NetChip C>
 int serve_net(DriverContext& context, C& chip, std::uint32_t nr_vectors = 1) {

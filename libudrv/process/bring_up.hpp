@@ -37,7 +37,7 @@ struct ChipNeeds {
     /// What it can use of UDRV_IRQ_MSIX, UDRV_IRQ_MSI and UDRV_IRQ_INTX, the best first.
     std::vector<std::uint32_t> interrupts{UDRV_IRQ_INTX};
     std::uint32_t nr_vectors = 1;    ///< wanted
-    std::uint32_t least_vectors = 1; ///< it can not do with fewer
+    std::uint32_t least_vectors = 1; ///< it cannot do with fewer
     /// Of a chip without the INTx-disable bit: Device::mask_intx_by().
     std::optional<udrv_intx_mask> intx_mask{};
 };

@@ -58,7 +58,7 @@ struct Driver {
     std::string_view description; ///< one line
     std::string_view ids;         ///< text of NAME.ids: what it serves
     /// Serves the device until SIGTERM or SIGINT; returns the exit status. Throws
-    /// Error when something can not be set up.
+    /// Error when something cannot be set up.
     int (*run)(DriverContext& context) = nullptr;
     /// What its process does before that, and before there is a device for it; nullptr:
     /// nothing. A driver of disks: lock_memory (libudrv/process/memory_lock.hpp).

@@ -54,7 +54,7 @@ void lock_memory() {
                    "become an I/O flusher: " + std::strerror(errno);
     }
     if (!problem.empty()) {
-        spdlog::warn("the driver can not {}; short of memory, it and its disk may wait for each "
+        spdlog::warn("the driver cannot {}; short of memory, it and its disk may wait for each "
                      "other (run it as root)",
                      problem);
     }

@@ -8,7 +8,7 @@ namespace udrv {
 /// has and will have, stacks included, and tells the kernel that none of its system
 /// calls may wait for a disk (PR_SET_IO_FLUSHER). Threads started later inherit that,
 /// and get small stacks. Needs CAP_IPC_LOCK (or a high RLIMIT_MEMLOCK) and
-/// CAP_SYS_RESOURCE; warns in one line if it can not. Before other threads start.
+/// CAP_SYS_RESOURCE; warns in one line if it cannot. Before other threads start.
 void lock_memory();
 
 } // namespace udrv

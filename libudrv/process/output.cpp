@@ -77,7 +77,7 @@ void log_to_stderr(bool verbose, std::string_view name) {
     auto logger = std::make_shared<spdlog::logger>("udrv", std::make_shared<SaySink>());
     logger->set_pattern(std::string(name) + ": %l: %v");
     logger->set_level(verbose ? spdlog::level::debug : spdlog::level::info);
-    // What it can not format or write is not worth an exception, nor a line of spdlog's own.
+    // What it cannot format or write is not worth an exception, nor a line of spdlog's own.
     logger->set_error_handler([](const std::string&) {});
     spdlog::set_default_logger(std::move(logger));
 }

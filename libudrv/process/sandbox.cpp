@@ -110,7 +110,7 @@ void lift_limits() {
 void set_limits() {
     const std::size_t all = address_space_bytes() + sandbox_heap_bytes;
     // Without CAP_IPC_LOCK new memory has to stay below the limit, if all of it is
-    // locked; what is pinned for the device is charged to the same. Who may not lift
+    // locked; what is pinned for the device is charged to the same. A process that may not lift
     // the limit could not lock all memory either.
     limit(RLIMIT_MEMLOCK, 2 * all, "limit locked memory");
     limit(RLIMIT_AS, all, "limit memory");

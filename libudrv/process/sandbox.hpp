@@ -22,7 +22,7 @@ void close_inherited_files();
 ///    kills the process (SIGSYS), and `ioctl` reaches udrv's own calls only;
 ///  - writing at a place of its choice into a file, or shortening one: only `stats_file`
 ///    (-1: none). Logs that were inherited can be added to.
-/// Call it when everything is open and mapped: files can not be had later, and threads
+/// Call it when everything is open and mapped: files cannot be had later, and threads
 /// only in `start_threads`, which is called on the way. (Privileges are given up before
 /// that: with several threads the C library has to stop each of them for it.) I/O ports
 /// that were granted stay, and so does the signal at the parent's death. Throws Error.

@@ -139,7 +139,7 @@ static inline uint32_t udrv_consumer_available(struct udrv_consumer *consumer)
 	return end->other - end->own;
 }
 
-/* The n-th of them, from 0 on. Who wrote it can change it still: copy what must not change. */
+/* The n-th of them, from 0 on. Its writer can change it still: copy what must not change. */
 static inline const void *udrv_consumer_entry(const struct udrv_consumer *consumer, uint32_t n)
 {
 	return udrv_ring_entry_at(&consumer->end, consumer->end.own + n);

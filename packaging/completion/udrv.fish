@@ -20,7 +20,7 @@ complete -c udrv -n '__fish_seen_subcommand_from bind' -l unsafe-no-iommu -d 'Ev
 complete -c udrv -n '__fish_seen_subcommand_from bind' -l untrusted -d 'Copy what the driver receives'
 complete -c udrv -n '__fish_seen_subcommand_from run' -l restart -d 'Start it again'
 complete -c udrv -n '__fish_seen_subcommand_from run' -l deadline -x -d 'Milliseconds without progress'
-complete -c udrv -n '__fish_seen_subcommand_from run' -l restart-limit -x -d 'Short lives in a row'
+complete -c udrv -n '__fish_seen_subcommand_from run' -l restart-limit -x -d 'Consecutive runs under a second'
 complete -c udrv -n '__fish_seen_subcommand_from run' -l name -x -d 'Name of the interface'
 complete -c udrv -n '__fish_seen_subcommand_from run' -l wait -x -a 'auto uring read' -d 'How to wait'
 complete -c udrv -n '__fish_seen_subcommand_from run' -l queues -x -d 'Of an interface, at most'

@@ -3,7 +3,7 @@
 # Sourced, never run; the sourcing script has already set -euo pipefail.
 # shellcheck shell=bash
 
-# shellcheck disable=SC2034 # for who sources this
+# shellcheck disable=SC2034 # for the scripts that source this
 UDRV_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 UDRV_CACHE=${UDRV_CACHE:-${HOME:-/root}/.cache/udrv}
 udrv_me=${0##*/}

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # A kernel older than the oldest that udrv builds for is refused when the build is
-# configured, in one line, and by the compiler for who builds without CMake; and the two
+# configured, in one line, and by the compiler in a build without CMake; and the two
 # and the README name the same one.
 set -euo pipefail
 # shellcheck source=tests/static/lib/common.sh

@@ -220,7 +220,7 @@ TEST_F(AhciSetup, PortsWithoutAUsableDiskAreSkippedWithANote) {
     EXPECT_EQ(driver.notes()[0],
               "port 1: an ATAPI device (CD or DVD), which this driver does not serve");
     EXPECT_EQ(driver.notes()[1],
-              "port 2: a disk that can not be used: it says that it has no sectors");
+              "port 2: a disk that cannot be used: it says that it has no sectors");
     EXPECT_EQ(driver.notes()[2], "port 3: a disk that does not get ready: PxTFD is still "
                                  "0x00000080 after 100 ms");
     // And their ports are quiet: ST, CR, FRE, FR.
@@ -238,7 +238,7 @@ TEST_F(AhciSetup, IdentifyThatIsAborted) {
 TEST_F(AhciSetup, NonsenseInIdentify) {
     rig.chip.disks[0].identify.fill(0xffff);
     EXPECT_EQ(rig.start_error(),
-              "ahci: find a disk: none on its 4 ports; port 0: a disk that can not be used: its "
+              "ahci: find a disk: none on its 4 ports; port 0: a disk that cannot be used: its "
               "IDENTIFY data are all 0xffff: nothing answered");
 }
 

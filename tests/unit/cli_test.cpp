@@ -327,7 +327,7 @@ TEST_F(CommandTest, Unbind) {
     cli::unbind(system, address);
     EXPECT_EQ(cli::read_line(system.pci_driver("udrv") / "unbind"), "0000:00:10.0");
     EXPECT_EQ(cli::read_line(system.sys / "bus/pci/drivers_probe"), "")
-        << "a chip that can not be reset is not handed on";
+        << "a chip that cannot be reset is not handed on";
 }
 
 TEST_F(CommandTest, UnbindSaysThatNobodyHasIt) {

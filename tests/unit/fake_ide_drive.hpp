@@ -30,7 +30,7 @@ struct FakeIdeDrive {
     // What a test may set.
     std::array<std::uint16_t, 256> words{}; ///< IDENTIFY data
     std::uint64_t capacity = 0;             ///< in sectors
-    std::set<std::uint64_t> unc;            ///< sectors that can not be read
+    std::set<std::uint64_t> unc;            ///< sectors that cannot be read
     unsigned crc_errors = 0;                ///< so many commands are damaged
     unsigned aborts = 0;                    ///< so many commands are aborted
     unsigned faults = 0;                    ///< so many end with DF

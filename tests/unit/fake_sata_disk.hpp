@@ -65,7 +65,7 @@ struct FakeSataDisk {
     std::uint32_t sig = 0x101;
     IdentifyBlock identify{};
     Bytes data;
-    std::set<std::uint64_t> bad;    ///< blocks that can not be read or written
+    std::set<std::uint64_t> bad;    ///< blocks that cannot be read or written
     std::uint8_t bad_error = 0x40;  ///< ERROR then: UNC
     unsigned damaged_transfers = 0; ///< that many fail with ICRC
     std::set<std::uint64_t> hangs;  ///< commands to these blocks never end

@@ -315,7 +315,7 @@ TEST(IdeSetup, DescriptorMemoryAbove4GiBIsRefused) {
     rig.master.make_disk(1 * gib);
     rig.memory.continue_at(FakeMemory::high);
     const std::string text = error_of(rig, EIO);
-    EXPECT_NE(text.find("where the controller can not reach it"), std::string::npos) << text;
+    EXPECT_NE(text.find("where the controller cannot reach it"), std::string::npos) << text;
 }
 
 TEST(IdeSetup, FuaAndTrimAreOfferedIfTheDriveDoes) {

@@ -250,7 +250,7 @@ TEST_F(SupervisorTest, AnUpgrade) {
     EXPECT_EQ(stopped(), 0);
 }
 
-// Whoever can not even get ready does not disturb the one that serves.
+// Whoever cannot even get ready does not disturb the one that serves.
 TEST_F(SupervisorTest, UpgradesToProgramsThatNeverGetReady) {
     limits_.ready = 2s;
     start();

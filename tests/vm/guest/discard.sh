@@ -143,7 +143,7 @@ check 'unbind' "$udrv" unbind $ahci
 check 'unbind' "$udrv" unbind $ide
 check 'rmmod' rmmod udrv_blk udrv
 
-phase 'a device that can not be quieted'
+phase 'a device that cannot be quieted'
 # read_behind_stop: a read that the stopped driver has, in the background. It must not hold
 # the test's output: nobody can kill it, and the machine ends when its output does.
 read_behind_stop() {

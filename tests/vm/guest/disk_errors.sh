@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # usage: disk_errors.sh DRIVER BDF DEVICE
-# A disk with one sector that can not be read and one that can not be written; then
+# A disk with one sector that cannot be read and one that cannot be written; then
 # one that does not answer in time. DEVICE is QEMU's name of it.
 . tests/vm/guest/disk_lib.sh
 driver=$1
@@ -33,7 +33,7 @@ queue() {
     sed -n 's/^ *"\(total_err\|first_error\|total_ios\)" : \([0-9]*\).*/\2/p' /tmp/queue.json | xargs
 }
 
-phase 'a sector that can not be read'
+phase 'a sector that cannot be read'
 check_eq 'errors of 1,024 reads of 4 KiB' "$(queue --rw=randread --bs=4k --offset=0)" "1024 0 0 0 1 $errno"
 check_eq 'errors of 8,192 reads of 512 B' "$(queue --rw=randread --bs=512 --offset=0)" "8192 0 0 0 1 $errno"
 check_eq 'errors of 32 reads of 128 KiB' "$(queue --rw=randread --bs=128k --offset=0)" "32 0 0 0 1 $errno"
@@ -49,7 +49,7 @@ check 'through the page cache: the part before' cmp -n $((bad_read / 8 * 4096)) 
 check_eq 'through the page cache: all of it' "$(cat $disk 2>&1 >/dev/null | tail -n 1)" "cat: $disk: Input/output error"
 check_ge 'the driver counts them' "$(failures_counted)" 7
 
-phase 'a sector that can not be written'
+phase 'a sector that cannot be written'
 check_eq 'errors of 1,024 writes of 4 KiB' \
     "$(queue --rw=randwrite --bs=4k --offset=4M --buffer_pattern=0xab)" "0 1024 0 0 1 $errno"
 dd if=$disk of=/tmp/written bs=$mib skip=4 count=4 iflag=direct status=none
@@ -97,7 +97,7 @@ check_eq 'the driver says so' "$(grep -c 'timed out: 3,' /tmp/driver-$bdf.err)" 
 check 'the device goes on' verify $disk libaio 32 8M --direct=1 --offset=16M
 
 if [ "$driver" != ide ]; then
-    # The disk can not reach memory then, and nothing tells the driver.
+    # The disk cannot reach memory then, and nothing tells the driver.
     phase 'bus mastering goes off and on under load'
     reads() { awk '{ print $1 }' /sys/block/udb0/stat; }
     before=$(reads)

@@ -133,7 +133,7 @@ kill_phase() {
         check_ge "${name[$dev]}: and why" "$(said 'killed by SIGKILL\|no progress for' $dev)" "$kills"
         echo "${name[$dev]}: $(said 'no progress for' $dev) missed the deadline of $deadline_ms ms"
         check_eq "${name[$dev]}: violations" "$(attr violations $dev)" 0
-        # The driver, and who is to come after it.
+        # The driver, and its successor.
         check "${name[$dev]}: two children of its supervisor, no dead one" \
             wait_for 20 children $dev "udrv-${name[$dev]} udrv-successor"
         echo "${name[$dev]}: locked memory of the driver: $(locked "$(attr owner $dev)"), of its successor: $(locked "$(pgrep -x udrv-successor -P "${driver_pid[$dev]}")")"
@@ -222,7 +222,7 @@ for dev in $bdf $ahci $ide; do
     check "${name[$dev]}: SIGTERM to the supervisor: status 0" stop_driver $dev
     check_eq "${name[$dev]}: nobody left" "$(attr owner $dev)" 0
 done
-# A driver that can not start is not started for ever; one that is unbound neither.
+# A driver that cannot start is not started for ever; one that is unbound neither.
 "$udrv" unbind $bdf
 "$udrv" unbind $ide # else the kernel says, at the end of its window, that no driver came
 "$udrv" run e1000 $bdf --restart >/dev/null 2>/tmp/err
@@ -266,7 +266,7 @@ pid=$(attr owner $ahci)
 kill -KILL "$pid"
 check 'signals before its turn are forgotten' wait_for 20 another_serves
 check_eq 'it was not started twice' "$(said 'starting it again in [1-9]' $ahci)" $restarted
-# A program that can not be executed is no upgrade.
+# A program that cannot be executed is no upgrade.
 check 'a successor' waits
 pid=$(attr owner $ahci)
 mv $drivers/udrv-ahci $drivers/away

@@ -642,7 +642,7 @@ int stopped(const PciAddress& address) {
     const auto add = [](const Device& device, udrv_stop_write write) {
         return udrv::call(device.fd(), UDRV_IOC_STOP_WRITE, write);
     };
-    // sysfs wakes who polls the state when a session ends, and not before.
+    // sysfs wakes those who poll the state when a session ends, and not before.
     const FileDescriptor state(
         ::open(fmt::format("/sys/bus/pci/devices/{}/udrv/state", address.str()).c_str(),
                O_RDONLY | O_CLOEXEC));

@@ -147,7 +147,7 @@ int check(const char* path, const Area& area) {
         const std::uint64_t sector = area.first + n;
         const auto offset = static_cast<off_t>(sector * sector_bytes);
         if (::pread(fd, found.data(), sector_bytes, offset) != sector_bytes) {
-            std::printf("sector %llu can not be read\n", static_cast<unsigned long long>(sector));
+            std::printf("sector %llu cannot be read\n", static_cast<unsigned long long>(sector));
             return 1;
         }
         wanted.fill(0);

@@ -79,7 +79,7 @@ class LoopbackChip {
         return wait_until(200, [&] { return (tx[1] >> 32 & 1) != 0 && (rx[1] >> 32 & 1) != 0; });
     }
 
-    /// Reads a page at any address of the chip, as it lies there; what can not be read
+    /// Reads a page at any address of the chip, as it lies there; what cannot be read
     /// is zero.
     void read_page(std::uint64_t page, std::byte* into) {
         for (std::uint32_t at = 0; at < page_bytes; at += 512) {

@@ -93,7 +93,7 @@ struct Datagram {
 class Receiver {
   public:
     Receiver() : fd_(::socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) {
-        // The checksum is looked at when the packet comes, for who has a filter; without
+        // The checksum is looked at when the packet comes, for a socket that has a filter; without
         // one it may be when it is read, in one go with the copy.
         sock_filter all = BPF_STMT(BPF_RET | BPF_K, ~0U);
         const sock_fprog filter{1, &all};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * udrv_nopad - for tests: while it is loaded, every third short packet of an interface
- * "udn" can not be padded, as if there were no memory.
+ * "udn" cannot be padded, as if there were no memory.
  */
 #include <linux/kprobes.h>
 #include <linux/module.h>

@@ -2,7 +2,7 @@
 /*
  * udrv_unquiet - for tests: while it is loaded, no PCI device ever finishes its
  * transactions. Emulated ones always do, so that the end of a session with a device
- * that can not be quieted would be seen on real hardware only.
+ * that cannot be quieted would be seen on real hardware only.
  */
 #include <linux/kprobes.h>
 #include <linux/module.h>

@@ -80,7 +80,7 @@ class Worker {
         void* at = ::mmap(nullptr, arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
                           -1, 0);
         arena_ = static_cast<std::byte*>(at);
-        // A page that can not be written, and one that is not there.
+        // A page that cannot be written, and one that is not there.
         ::mprotect(arena_ + arena_bytes - 2 * page_bytes, page_bytes, PROT_READ);
         ::munmap(arena_ + arena_bytes - page_bytes, page_bytes);
     }
@@ -337,7 +337,7 @@ class Worker {
         name.copy(interface.ifr_name, IFNAMSIZ - 1);
         EthtoolRequest request = ethtool_request(random);
         spoil(request, random);
-        // The answer may be longer: it ends in the page that can not be written, or has room.
+        // The answer may be longer: it ends in the page that cannot be written, or has room.
         std::byte* at = arena_ + (random.one_in(8) ? arena_bytes - 2 * page_bytes - sizeof(request)
                                                    : page_bytes * random.below(50));
         std::memcpy(at, request.data(), sizeof(request));
