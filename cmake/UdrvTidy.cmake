@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: MIT
 #
-# `cmake --build build --target tidy`: clang-tidy over the library, the drivers and the command;
-# `--target format-check`: clang-format over all of user space.
+# `cmake --build build --target tidy`: clang-tidy over the library, the drivers and the command.
 find_program(UDRV_RUN_CLANG_TIDY NAMES run-clang-tidy run-clang-tidy-14)
-find_program(UDRV_CLANG_FORMAT NAMES clang-format clang-format-14)
 
 if(UDRV_RUN_CLANG_TIDY)
   get_property(sources GLOBAL PROPERTY UDRV_SOURCES)
@@ -12,12 +10,5 @@ if(UDRV_RUN_CLANG_TIDY)
   add_custom_target(tidy
     COMMAND ${UDRV_RUN_CLANG_TIDY} -quiet -extra-arg=-Wno-unknown-warning-option
       -p ${PROJECT_BINARY_DIR} ${sources} ${mains}
-    WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} VERBATIM)
-endif()
-if(UDRV_CLANG_FORMAT)
-  file(GLOB_RECURSE formatted CONFIGURE_DEPENDS libudrv/*.?pp
-    drivers/*.?pp examples/*.?pp cli/*.?pp bench/*.?pp tests/unit/*.?pp)
-  add_custom_target(format-check
-    COMMAND ${UDRV_CLANG_FORMAT} --dry-run -Werror ${formatted}
     WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} VERBATIM)
 endif()

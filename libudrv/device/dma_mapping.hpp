@@ -9,9 +9,9 @@
 #include <span>
 #include <vector>
 
-#include <udrv/udrv.h>
 #include "libudrv/device/device.hpp"
 #include "libudrv/file.hpp"
+#include <udrv/udrv.h>
 
 namespace udrv {
 

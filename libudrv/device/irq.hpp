@@ -7,8 +7,8 @@
 #include <optional>
 #include <string>
 
-#include <udrv/udrv.h>
 #include "libudrv/file.hpp"
+#include <udrv/udrv.h>
 
 namespace udrv {
 

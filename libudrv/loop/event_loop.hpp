@@ -12,9 +12,9 @@
 #include <liburing.h>
 #include <sys/signalfd.h>
 
-#include <udrv/udrv.h>
-#include "libudrv/file.hpp"
 #include "libudrv/device/irq.hpp"
+#include "libudrv/file.hpp"
+#include <udrv/udrv.h>
 
 namespace udrv {
 

@@ -36,7 +36,9 @@ inline constexpr unsigned left_out = UDRV_IDLE_WITHOUT;
 #else
 inline constexpr unsigned left_out = 0;
 #endif
-[[nodiscard]] constexpr bool has(Part part) { return (left_out & part) == 0; }
+[[nodiscard]] constexpr bool has(Part part) {
+    return (left_out & part) == 0;
+}
 
 // Polls, each a look at all rings.
 inline constexpr std::uint32_t first_polls = 64;
@@ -252,9 +254,7 @@ class IdlePolicy {
     // ---- One processor
 
     /// Asked when others wait for what was produced.
-    [[nodiscard]] bool may_yield() {
-        return alone_ && idle::has(idle::yielding) && yield_.due();
-    }
+    [[nodiscard]] bool may_yield() { return alone_ && idle::has(idle::yielding) && yield_.due(); }
     /// It took so long, and so much of what others had for us was taken meanwhile.
     void yielded(Clock::duration time, std::uint64_t answers) {
         yield_.paid(time < idle::long_turn * answers);
@@ -262,8 +262,8 @@ class IdlePolicy {
 
     /// Asked after a wakeup; `offered` is what is there.
     [[nodiscard]] bool may_gather(std::uint32_t offered) {
-        return alone_ && idle::has(idle::gathering) && offered != 0 &&
-               offered < idle::gather_aim && gather_.due();
+        return alone_ && idle::has(idle::gathering) && offered != 0 && offered < idle::gather_aim &&
+               gather_.due();
     }
     [[nodiscard]] Microseconds gather_time() const { return gather_time_; }
     /// It took so long, and so much more was there.

@@ -10,8 +10,8 @@
 #include <optional>
 #include <span>
 
-#include "libudrv/process/driver.hpp"
 #include "libudrv/device/irq.hpp"
+#include "libudrv/process/driver.hpp"
 
 namespace udrv {
 

@@ -21,8 +21,8 @@
 #include <span>
 #include <type_traits>
 
-#include <udrv/udrv.h>
 #include "libudrv/error.hpp"
+#include <udrv/udrv.h>
 
 namespace udrv {
 

@@ -18,8 +18,8 @@
 #include <unistd.h>
 
 #include "libudrv/error.hpp"
-#include "libudrv/process/helper_thread.hpp"
 #include "libudrv/loop/waiter.hpp"
+#include "libudrv/process/helper_thread.hpp"
 
 namespace udrv {
 namespace {

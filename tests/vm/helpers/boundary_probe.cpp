@@ -77,8 +77,7 @@ void config_row(const udrv::PciAddress& address) {
 void stop_row(const udrv::PciAddress& address) {
     const udrv::Device device(address);
     const auto add = [&](std::uint32_t bar, std::uint64_t offset, std::uint32_t len) {
-        udrv_stop_write write =
-            udrv::stop_write(bar, static_cast<std::uint32_t>(offset), len, 0);
+        udrv_stop_write write = udrv::stop_write(bar, static_cast<std::uint32_t>(offset), len, 0);
         return udrv::call(device.fd(), UDRV_IOC_STOP_WRITE, write);
     };
     const auto& bars = device.info().bars;
@@ -131,7 +130,8 @@ void map_row(const udrv::PciAddress& address) {
              WIFSIGNALED(status) ? WTERMSIG(status) : 0, SIGSEGV);
     const int called = in_child([&] {
         udrv_info info{};
-        const bool refused_call = udrv::call(device.fd(), UDRV_IOC_INFO, info) < 0 && errno == EPERM;
+        const bool refused_call =
+            udrv::call(device.fd(), UDRV_IOC_INFO, info) < 0 && errno == EPERM;
         const bool refused_map = try_map(device, page_bytes, UDRV_MMAP_BAR(0)) < 0;
         ::_exit(refused_call && refused_map ? 7 : 1);
     });

@@ -25,9 +25,9 @@
 #include <unistd.h>
 
 #include "checks.hpp"
-#include <udrv/udrv.h>
 #include "libudrv/device/device.hpp"
 #include "libudrv/device/irq.hpp"
+#include <udrv/udrv.h>
 
 namespace hostile {
 

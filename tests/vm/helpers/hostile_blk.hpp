@@ -5,8 +5,8 @@
 
 #include <memory>
 
-#include <udrv/blk.h>
 #include "hostile.hpp"
+#include <udrv/blk.h>
 
 namespace hostile {
 

@@ -165,7 +165,8 @@ class Driver {
         udrv_dma_exchange x{};
         x.regions = reinterpret_cast<std::uintptr_t>(&region);
         x.nr_regions = 1;
-        if (count(kind_exchange, udrv::call(fd, UDRV_IOC_DMA_EXCHANGE, x) == 1) && random.one_in(2)) {
+        if (count(kind_exchange, udrv::call(fd, UDRV_IOC_DMA_EXCHANGE, x) == 1) &&
+            random.one_in(2)) {
             region.flags = 0;
             (void)udrv::call(fd, UDRV_IOC_DMA_EXCHANGE, x);
         }
