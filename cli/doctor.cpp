@@ -14,7 +14,6 @@
 #include <sys/utsname.h>
 
 #include "cli/bind.hpp"
-#include "libudrv/error.hpp"
 
 namespace udrv::cli {
 
@@ -113,13 +112,7 @@ void look_at_iommu(const System& system, std::vector<Finding>& findings) {
 /// Whether each device that can be driven would be confined.
 void look_at_devices(const System& system, const Drivers& drivers, std::vector<Finding>& findings) {
     unsigned served = 0;
-    for (const std::string& entry : list(system.sys / "bus/pci/devices")) {
-        PciAddress address;
-        try {
-            address = PciAddress::parse(entry);
-        } catch (const Error&) {
-            continue;
-        }
+    for (const PciAddress& address : list_functions(system.sys / "bus/pci/devices")) {
         const auto id = pci_id(system, address);
         if (!id || drivers.serving(*id).empty()) {
             continue;

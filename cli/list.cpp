@@ -6,8 +6,6 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "libudrv/error.hpp"
-
 namespace udrv::cli {
 
 namespace {
@@ -20,13 +18,7 @@ Json text_or_null(const std::string& text) {
 
 Json devices(const System& system, const Drivers& drivers) {
     Json all = Json::array();
-    for (const std::string& entry : list(system.sys / "bus/pci/devices")) {
-        PciAddress address;
-        try {
-            address = PciAddress::parse(entry);
-        } catch (const Error&) {
-            continue; // not a device
-        }
+    for (const PciAddress& address : list_functions(system.sys / "bus/pci/devices")) {
         const auto id = pci_id(system, address);
         const auto serving = id ? drivers.serving(*id) : std::vector<const DriverProgram*>();
         if (serving.empty()) {

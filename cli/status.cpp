@@ -9,7 +9,6 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/history.hpp"
-#include "libudrv/error.hpp"
 
 namespace udrv::cli {
 
@@ -74,15 +73,8 @@ std::string text_or_dash(const nlohmann::ordered_json& value) {
 
 nlohmann::ordered_json status(const System& system) {
     auto all = nlohmann::ordered_json::array();
-    for (const std::string& entry : list(system.pci_driver("udrv"))) {
-        if (entry.find(':') == std::string::npos) {
-            continue; // bind, unbind, module ...
-        }
-        try {
-            all.push_back(device_status(system, PciAddress::parse(entry)));
-        } catch (const Error&) {
-            continue; // not a device
-        }
+    for (const PciAddress& address : list_functions(system.pci_driver("udrv"))) {
+        all.push_back(device_status(system, address));
     }
     return all;
 }

@@ -203,6 +203,21 @@ std::vector<std::string> list(const fs::path& folder) {
     return names;
 }
 
+std::vector<PciAddress> list_functions(const fs::path& folder) {
+    std::vector<PciAddress> functions;
+    for (const std::string& name : list(folder)) {
+        if (name.find(':') == std::string::npos) {
+            continue;
+        }
+        try {
+            functions.push_back(PciAddress::parse(name));
+        } catch (const Error&) {
+            continue;
+        }
+    }
+    return functions;
+}
+
 std::optional<PciId> pci_id(const System& system, const PciAddress& address) {
     const auto number = [&](const char* name) -> std::optional<std::uint32_t> {
         const std::string text = read_line(system.device(address) / name); // "0x8086"

@@ -45,6 +45,10 @@ struct System {
 /// Names in a folder, sorted; empty if there is none.
 [[nodiscard]] std::vector<std::string> list(const fs::path& folder);
 
+/// The PCI functions that a folder of sysfs has an entry for, sorted. Other entries (bind,
+/// module ...) are left out.
+[[nodiscard]] std::vector<PciAddress> list_functions(const fs::path& folder);
+
 /// PCI ids and class from sysfs; empty if there is no such device.
 [[nodiscard]] std::optional<PciId> pci_id(const System& system, const PciAddress& address);
 

@@ -90,16 +90,8 @@ std::string or_dash(const std::string& text) {
 Look look(const System& system) {
     Look result;
     result.time = std::chrono::steady_clock::now();
-    for (const std::string& entry : list(system.pci_driver("udrv"))) {
-        if (entry.find(':') == std::string::npos) {
-            continue;
-        }
-        try {
-            const PciAddress address = PciAddress::parse(entry);
-            result.devices[address.str()] = activity_of(system, system.device(address));
-        } catch (const Error&) {
-            continue; // not a device
-        }
+    for (const PciAddress& address : list_functions(system.pci_driver("udrv"))) {
+        result.devices[address.str()] = activity_of(system, system.device(address));
     }
     return result;
 }

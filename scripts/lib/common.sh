@@ -11,6 +11,12 @@ udrv_me=${0##*/}
 # Progress and diagnostics go to stderr: stdout belongs to the command that is run.
 say() { printf '%s: %s\n' "$udrv_me" "$*" >&2; }
 die() { say "$*"; exit 1; }
+quietly() { # WHAT COMMAND...: its output only if it fails
+    local output
+    say "$1"
+    shift
+    output=$("$@" 2>&1 </dev/null) || { printf '%s\n' "$output" >&2; die "failed: $*"; }
+}
 
 # Prints a script's own header comment, up to the first line that is not one.
 usage() { awk 'NR > 1 && !/^#/ { exit } NR > 2 { sub(/^# ?/, ""); print }' "$0"; }

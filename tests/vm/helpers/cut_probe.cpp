@@ -24,6 +24,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "mix.hpp"
+
 namespace {
 
 constexpr std::size_t block_bytes = 4096;
@@ -34,14 +36,6 @@ constexpr std::uint64_t pause_us = 10'000; // the longest, so that a fast disk i
 struct alignas(block_bytes) Block {
     std::array<std::uint64_t, block_bytes / 8> words;
 };
-
-// Splitmix64.
-std::uint64_t mix(std::uint64_t value) {
-    value += 0x9e3779b97f4a7c15;
-    value = (value ^ value >> 30) * 0xbf58476d1ce4e5b9;
-    value = (value ^ value >> 27) * 0x94d049bb133111eb;
-    return value ^ value >> 31;
-}
 
 struct Lane {
     std::uint64_t number;

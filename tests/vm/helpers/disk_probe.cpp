@@ -32,6 +32,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "mix.hpp"
+
 namespace {
 
 constexpr std::size_t sector_bytes = 512;
@@ -46,14 +48,6 @@ struct Area {
     std::uint32_t steps;
     [[nodiscard]] std::uint64_t quarter() const { return sectors / nr_threads; }
 };
-
-// Splitmix64.
-std::uint64_t mix(std::uint64_t value) {
-    value += 0x9e3779b97f4a7c15;
-    value = (value ^ value >> 30) * 0xbf58476d1ce4e5b9;
-    value = (value ^ value >> 27) * 0x94d049bb133111eb;
-    return value ^ value >> 31;
-}
 
 using Sector = std::array<std::uint64_t, sector_bytes / 8>;
 

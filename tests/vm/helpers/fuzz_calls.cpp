@@ -44,13 +44,6 @@ using namespace fuzz;
 
 // ---- All of them -----------------------------------------------------------------------
 
-bool store(const std::string& path, const std::string& text) {
-    const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
-    const bool good = fd >= 0 && ::write(fd, text.data(), text.size()) > 0;
-    ::close(fd);
-    return good;
-}
-
 int run(std::uint64_t calls, std::uint64_t seed, const std::vector<std::string>& devices) {
     Random random(seed);
     struct Running {

@@ -27,6 +27,7 @@
 #include "checks.hpp"
 #include "libudrv/device/device.hpp"
 #include "libudrv/device/irq.hpp"
+#include "mix.hpp"
 #include <udrv/udrv.h>
 
 namespace hostile {
@@ -35,15 +36,14 @@ using namespace checks;
 
 constexpr std::size_t page_bytes = 4096;
 
-/// splitmix64: small, and the same everywhere for the same seed.
+/// The same everywhere for the same seed.
 class Random {
   public:
     explicit Random(std::uint64_t seed) : state_(seed) {}
     std::uint64_t next() {
-        std::uint64_t z = (state_ += 0x9e3779b97f4a7c15);
-        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-        z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-        return z ^ (z >> 31);
+        const std::uint64_t number = mix(state_);
+        state_ += mix_step;
+        return number;
     }
     std::uint32_t word() { return static_cast<std::uint32_t>(next()); }
     /// 0 to limit - 1
@@ -55,6 +55,14 @@ class Random {
   private:
     std::uint64_t state_;
 };
+
+/// Writes `text` to a file of sysfs, in one call.
+inline bool store(const std::string& path, const std::string& text) {
+    const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+    const bool good = fd >= 0 && ::write(fd, text.data(), text.size()) > 0;
+    ::close(fd);
+    return good;
+}
 
 /// BDF MUTATIONS [SEED]. Without a seed, another one each time; it is printed, to repeat
 /// a run.

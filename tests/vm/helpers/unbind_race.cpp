@@ -259,13 +259,6 @@ class Driver {
 
 // ---- Those that pull it away from under them ------------------------------------------
 
-bool store(const std::string& path, const std::string& text) {
-    const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
-    const bool good = fd >= 0 && ::write(fd, text.data(), text.size()) > 0;
-    ::close(fd);
-    return good;
-}
-
 void bind(const std::string& bdf) {
     (void)store("/sys/bus/pci/rescan", "1");
     (void)store(sysfs(bdf) + "/driver_override", "udrv");
