@@ -68,6 +68,26 @@ void print(const std::string& text) {
     }
 }
 
+void add_run(CLI::App& app, Arguments& arguments, const cli::Drivers& drivers) {
+    CLI::App* run = app.add_subcommand("run", "Drive a bound device, in the foreground");
+    run->add_option("DRIVER", arguments.driver_name,
+                    fmt::format("Its name ({}), or the path of its program; may be left out",
+                                drivers.names()))
+        ->required();
+    run->add_option("BDF", arguments.bdf, device_help);
+    run->add_flag("--restart", arguments.run.restart,
+                  "Start it again when it dies or makes no progress");
+    run->add_option("--deadline", arguments.run.deadline_ms,
+                    "With --restart: milliseconds without progress that are taken for death")
+        ->check(CLI::Range(100U, 600'000U))
+        ->capture_default_str();
+    run->add_option("--restart-limit", arguments.run.restart_limit,
+                    "With --restart: give up after so many consecutive runs under a second")
+        ->capture_default_str();
+    add_driver_options(*run, arguments.driver_options);
+    run->footer("What follows a `--` is for the driver alone.");
+}
+
 void add_commands(CLI::App& app, Arguments& arguments, const cli::Drivers& drivers) {
     CLI::App* bind = app.add_subcommand("bind", "Give a device to udrv");
     add_bdf(*bind, arguments);
@@ -91,23 +111,7 @@ void add_commands(CLI::App& app, Arguments& arguments, const cli::Drivers& drive
                      "Even if it carries a mounted disk or the default route");
     unbind->add_flag("--save", arguments.save, "Now, and not again at boot");
 
-    CLI::App* run = app.add_subcommand("run", "Drive a bound device, in the foreground");
-    run->add_option("DRIVER", arguments.driver_name,
-                    fmt::format("Its name ({}), or the path of its program; may be left out",
-                                drivers.names()))
-        ->required();
-    run->add_option("BDF", arguments.bdf, device_help);
-    run->add_flag("--restart", arguments.run.restart,
-                  "Start it again when it dies or makes no progress");
-    run->add_option("--deadline", arguments.run.deadline_ms,
-                    "With --restart: milliseconds without progress that are taken for death")
-        ->check(CLI::Range(100U, 600'000U))
-        ->capture_default_str();
-    run->add_option("--restart-limit", arguments.run.restart_limit,
-                    "With --restart: give up after so many consecutive runs under a second")
-        ->capture_default_str();
-    add_driver_options(*run, arguments.driver_options);
-    run->footer("What follows a `--` is for the driver alone.");
+    add_run(app, arguments, drivers);
 
     CLI::App* upgrade = app.add_subcommand(
         "upgrade", "Replace a running driver (of `run --restart`) by the program as it is now");

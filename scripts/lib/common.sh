@@ -28,5 +28,5 @@ have_package() {
 
 require_debian() {
     command -v apt-get >/dev/null && command -v dpkg-query >/dev/null ||
-        die "this needs a Debian machine (no apt-get here); see README for the packages to install by hand"
+        die "this needs a Debian machine (no apt-get here); \`scripts/deps --list\` prints the packages to install by hand"
 }
