@@ -176,7 +176,7 @@ static int udrv_neighbour_bound(struct notifier_block *nb, unsigned long action,
 	while ((s = udrv_session_in(group))) {
 		pci_warn(s->udev->pdev, "%s in its IOMMU group gets the driver %s; session ended\n",
 			 dev_name(dev), dev_driver_string(dev));
-		udrv_session_end(s);
+		udrv_session_end(s, "neighbour");
 		udrv_session_put(s);
 	}
 	iommu_group_put(group);

@@ -240,7 +240,7 @@ static void udrv_remove(struct pci_dev *pdev)
 	udev->removed = true;			/* no session begins from here on */
 	mutex_unlock(&udev->lock);
 	misc_deregister(&udev->misc);
-	udrv_device_end_session(udev);
+	udrv_device_end_session(udev, "unbind");
 	udrv_device_pay_reset(udev);
 	udrv_devices_remove(udev);
 

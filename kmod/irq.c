@@ -10,6 +10,7 @@
  * knows no such mask is masked by a write that its driver named (struct udrv_intx).
  */
 #include "udrv_core.h"
+#include "udrv_trace.h"
 
 /* Two devices on one line want /proc/irq/<n>/irq: the first has it. */
 static DEFINE_XARRAY(udrv_proc_lines);
@@ -167,6 +168,7 @@ static irqreturn_t udrv_irq_handler(int line, void *data)
 
 	atomic_inc(&irq->interrupts);
 	atomic_long_inc(&udev->interrupts);
+	trace_udrv_interrupt(irq);
 	wake_up(&irq->wq);
 	return IRQ_HANDLED;
 }
@@ -183,6 +185,7 @@ static void udrv_irq_unmask(struct udrv_irq *irq)
 		if (irq->masked) {	/* asserted again already: count it, save the interrupt */
 			atomic_inc(&irq->interrupts);
 			atomic_long_inc(&udev->interrupts);
+			trace_udrv_interrupt(irq);
 		} else if (!irq->intx) {
 			enable_irq(irq->line);
 		}
@@ -192,6 +195,7 @@ static void udrv_irq_unmask(struct udrv_irq *irq)
 
 void udrv_irq_doorbell(struct udrv_irq *irq)
 {
+	trace_udrv_doorbell(irq);
 	/* Not the first since the last read: the reader is awake, or will look. */
 	if (atomic_inc_return(&irq->doorbells) == 1)
 		wake_up(&irq->wq);
@@ -245,8 +249,10 @@ static void udrv_irq_publish(struct udrv_irq *irq)
 
 	rcu_read_lock();
 	port = rcu_dereference(irq->port);
-	if (port)
+	if (port) {
+		trace_udrv_publish(irq);
 		port->type->publish(port, irq);
+	}
 	rcu_read_unlock();
 }
 
@@ -273,6 +279,7 @@ static ssize_t udrv_irq_read_iter(struct kiocb *iocb, struct iov_iter *to)
 	}
 	ev.interrupts = atomic_xchg(&irq->interrupts, 0);
 	ev.doorbells = atomic_xchg(&irq->doorbells, 0);
+	trace_udrv_wakeup(irq, &ev);
 	if (len < sizeof(ev))
 		ev.interrupts += ev.doorbells;
 	return copy_to_iter(&ev, len, to) == len ? len : -EFAULT;

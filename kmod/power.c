@@ -39,14 +39,14 @@ void udrv_set_freezable(struct udrv_session *s)
 #define UDRV_CLOSED_S	120
 
 /* No session is left when this returns, and none begins. With the device lock held. */
-static void udrv_device_close(struct udrv_device *udev)
+static void udrv_device_close(struct udrv_device *udev, const char *cause)
 {
 	mutex_lock(&udev->lock);
 	if (!udev->closed)
 		WRITE_ONCE(udev->closed_at, jiffies);
 	smp_store_release(&udev->closed, true);	/* closed_at first */
 	mutex_unlock(&udev->lock);
-	udrv_device_end_session(udev);
+	udrv_device_end_session(udev, cause);
 }
 
 /* The device is as it was when it was bound. */
@@ -92,7 +92,7 @@ static void udrv_device_power_down(struct udrv_device *udev)
 			port->type->settle(port, s);
 		udrv_session_put(s);
 	}
-	udrv_device_close(udev);
+	udrv_device_close(udev, "power");
 }
 
 static int udrv_suspend(struct device *dev)
@@ -129,7 +129,7 @@ static void udrv_reset_prepare(struct pci_dev *pdev)
 	struct udrv_device *udev = pci_get_drvdata(pdev);
 
 	if (!udrv_is_own_reset(udev))
-		udrv_device_close(udev);
+		udrv_device_close(udev, "reset");
 }
 
 static void udrv_reset_done(struct pci_dev *pdev)
@@ -143,7 +143,7 @@ static void udrv_reset_done(struct pci_dev *pdev)
 static pci_ers_result_t udrv_error_detected(struct pci_dev *pdev, pci_channel_state_t state)
 {
 	pci_warn(pdev, "bus error: session ended; if it cannot be opened later, unbind and bind it\n");
-	udrv_device_close(pci_get_drvdata(pdev));
+	udrv_device_close(pci_get_drvdata(pdev), "error");
 	if (state == pci_channel_io_perm_failure)
 		return PCI_ERS_RESULT_DISCONNECT;
 	return PCI_ERS_RESULT_NEED_RESET;

@@ -4,6 +4,9 @@
  */
 #include "udrv_core.h"
 
+#define CREATE_TRACE_POINTS
+#include "udrv_trace.h"
+
 #define UDRV_PORT_RIGHTS_MS	500	/* to give them back */
 #define UDRV_PORT_RIGHTS_TRIES	100
 
@@ -256,6 +259,7 @@ static void udrv_session_end_work(struct work_struct *work)
 
 	/* Locked: unbind waits for poll()ers of the state to be told, too. */
 	mutex_lock(&udev->lock);
+	trace_udrv_session_over(s, quiet);
 	udev->session = NULL;
 	sysfs_notify(&udev->pdev->dev.kobj, "udrv", "state");
 	mutex_unlock(&udev->lock);
@@ -268,17 +272,18 @@ static void udrv_session_end_work(struct work_struct *work)
  * Start the end of a session, wherever it comes from: close, death, unbind,
  * violation. Any context. The caller has a reference.
  */
-static void udrv_session_kill(struct udrv_session *s)
+static void udrv_session_kill(struct udrv_session *s, const char *cause)
 {
 	if (test_and_set_bit(UDRV_SESSION_ENDING, &s->flags))
 		return;
+	trace_udrv_session_end(s, cause);
 	refcount_inc(&s->ref);		/* the worker's */
 	queue_work(udrv_wq, &s->end_work);
 }
 
-void udrv_session_end(struct udrv_session *s)
+void udrv_session_end(struct udrv_session *s, const char *cause)
 {
-	udrv_session_kill(s);
+	udrv_session_kill(s, cause);
 	wait_for_completion(&s->ended);
 }
 
@@ -299,14 +304,14 @@ struct udrv_session *udrv_device_session(struct udrv_device *udev)
  * End the session, if there is one, and wait until it is over. The caller holds the
  * device lock, and sees to it that no other session begins.
  */
-void udrv_device_end_session(struct udrv_device *udev)
+void udrv_device_end_session(struct udrv_device *udev, const char *cause)
 {
 	struct udrv_session *s;
 
 	WRITE_ONCE(udev->lock_lent, true);
 	s = udrv_device_session(udev);
 	if (s) {
-		udrv_session_end(s);
+		udrv_session_end(s, cause);
 		udrv_session_put(s);
 	}
 	WRITE_ONCE(udev->lock_lent, false);
@@ -317,10 +322,11 @@ void udrv_violation(struct udrv_session *s, const char *what)
 	/* One a session: each of its queues may find the same. */
 	if (test_and_set_bit(UDRV_SESSION_VIOLATED, &s->flags))
 		return;
+	trace_udrv_violation(s, what);
 	atomic_long_inc(&s->udev->violations);
 	pci_warn(s->udev->pdev, "driver %s (pid %d) broke the protocol: %s; session ended\n",
 		 s->comm, s->pid, what);
-	udrv_session_kill(s);
+	udrv_session_kill(s, "violation");
 }
 EXPORT_SYMBOL_GPL(udrv_violation);
 
@@ -332,7 +338,7 @@ EXPORT_SYMBOL_GPL(udrv_violation);
  */
 static void udrv_mm_release(struct mmu_notifier *mn, struct mm_struct *mm)
 {
-	udrv_session_kill(container_of(mn, struct udrv_session, mn));
+	udrv_session_kill(container_of(mn, struct udrv_session, mn), "death");
 }
 
 static const struct mmu_notifier_ops udrv_mm_ops = {
@@ -343,7 +349,7 @@ static int udrv_release(struct inode *inode, struct file *file)
 {
 	struct udrv_session *s = file->private_data;
 
-	udrv_session_end(s);	/* its maps are in this inode's mapping */
+	udrv_session_end(s, "close");	/* its maps are in this inode's mapping */
 	udrv_set_freezable(s);
 	udrv_session_put(s);
 	return 0;
@@ -365,8 +371,10 @@ static int udrv_session_begin(struct udrv_device *udev, struct udrv_session *s)
 		ret = udrv_may_open(udev->pdev);
 	if (!ret)
 		ret = dma_set_mask_and_coherent(&udev->pdev->dev, DMA_BIT_MASK(32));
-	if (!ret)
+	if (!ret) {
+		trace_udrv_session_begin(s);
 		udev->session = s;
+	}
 	mutex_unlock(&udev->lock);
 	return ret;
 }

@@ -21,6 +21,13 @@
 
 #include <linux/sched.h>
 
+/* __assign_str() of tracepoints: since 6.10 it remembers the source from __string(). */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 10, 0)
+#define udrv_assign_str(dst, src)	__assign_str(dst, src)
+#else
+#define udrv_assign_str(dst, src)	__assign_str(dst)
+#endif
+
 /* Rights to I/O ports are x86's only. */
 static inline bool udrv_has_port_rights(struct task_struct *t)
 {

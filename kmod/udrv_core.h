@@ -254,10 +254,10 @@ long udrv_copy_struct(void *to, u32 bytes, u32 least, const void __user *from);
 long udrv_ioctl(struct file *file, unsigned int cmd, unsigned long value);
 
 /* session.c */
-void udrv_device_end_session(struct udrv_device *udev);
+void udrv_device_end_session(struct udrv_device *udev, const char *cause);
 void udrv_device_pay_reset(struct udrv_device *udev);
 struct udrv_session *udrv_device_session(struct udrv_device *udev);
-void udrv_session_end(struct udrv_session *s);
+void udrv_session_end(struct udrv_session *s, const char *cause);
 void udrv_session_put(struct udrv_session *s);
 
 /*
