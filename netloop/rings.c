@@ -7,6 +7,9 @@
  */
 #include "udrv_net.h"
 
+#define CREATE_TRACE_POINTS
+#include "udrv_net_trace.h"
+
 bool udrv_net_work_waits(const struct udrv_net_queue *q)
 {
 	return udrv_ring_waiting(&q->completion) || udrv_ring_waiting(&q->rx);
@@ -310,6 +313,7 @@ static bool udrv_net_reap(struct udrv_net_queue *q, int napi_budget)
 		return false;
 	udrv_ring_consumed(&q->completion);
 	netdev_tx_completed_queue(q->txq, i, bytes);
+	trace_udrv_net_sent(q, i);
 	smp_mb();	/* `done` before the look: pairs with the one in udrv_net_stop_if_full() */
 	if (netif_tx_queue_stopped(q->txq) && udrv_net_tx_room(q) >= udrv_net_wake_room(q))
 		netif_tx_wake_queue(q->txq);
@@ -513,6 +517,7 @@ static int udrv_net_receive(struct udrv_net_queue *q, int budget)
 		}
 	}
 	udrv_ring_consumed(&q->rx);
+	trace_udrv_net_received(q, packets);
 	return packets;
 }
 
