@@ -5,6 +5,9 @@
  */
 #include "udrv_blk.h"
 
+#define CREATE_TRACE_POINTS
+#include "udrv_blk_trace.h"
+
 #define UDRV_BLK_REAP_BATCH	32
 
 /* A disk that does not answer is EIO as well: that is what the kernel's own drivers say. */
@@ -222,6 +225,7 @@ static void udrv_blk_submit(struct udrv_disk *d, struct request *rq)
 	struct udrv_blk_request *slot = udrv_blk_slot(d, rq);
 	struct udrv_blk_submission *entry;
 
+	trace_udrv_blk_request(d, rq);
 	spin_lock_irq(&d->lock);
 	if (d->alone)
 		d->alone--;
@@ -328,6 +332,7 @@ bool udrv_blk_reap(struct udrv_disk *d)
 		udrv_ring_consumed(&d->completion);
 	spin_unlock_irq(&d->lock);
 	for (i = 0; i < n; i++) {
+		trace_udrv_blk_done(d, done[i], status[i]);
 		udrv_blk_unmap(d, done[i]);
 		blk_mq_end_request(done[i], udrv_blk_status[status[i]]);
 	}
