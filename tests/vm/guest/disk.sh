@@ -5,6 +5,7 @@
 # the image of the second one, which the host looks at afterwards; see disk_test.sh.
 . tests/vm/guest/disk_lib.sh
 . tests/vm/guest/limits.sh
+. tests/vm/guest/observe_lib.sh
 . tests/vm/guest/udev_disks.sh
 driver=$1
 bdf=$2
@@ -122,6 +123,13 @@ if [ -n "$ata" ]; then
     check 'smartctl: health' grep -q 'overall-health.*PASSED' /tmp/smart
     check_eq 'smartctl: the same as of the kernel'"'"'s disk' "$(diff /tmp/smart-stock /tmp/smart)" ''
     check 'what could change the disk is refused' "$helpers/disk_probe" ata-refused $second
+fi
+
+phase 'traced'
+check_traced_disk "$bdf" $disk
+if [ "$driver" = ahci ]; then # one is enough
+    check 'bpftrace: how long requests take' observe bpftrace udrv_blk_request
+    check_ge 'a histogram of it' "$(observed '\|@')" 1
 fi
 
 phase 'written and verified, block by block'

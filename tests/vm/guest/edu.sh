@@ -3,6 +3,7 @@
 # The core on QEMU's teaching device: every promise of udrv/udrv.h that needs no
 # port. Its own lines come from tests/vm/helpers/core_probe.cpp.
 . tests/vm/guest/lib.sh
+. tests/vm/guest/observe_lib.sh
 bdf=0000:00:14.0
 
 probed() { # NAME FILE STATUS: takes over the lines that a probe printed
@@ -53,7 +54,9 @@ run_edu() {
 check 'without the sandbox' run_edu --no-sandbox
 check_eq 'user, no new privileges, seccomp' "$(cut -d' ' -f1,3,4 <<<"$held")" '0 0 0'
 check_eq 'last line' "$(tail -n 1 /tmp/edu)" 'edu: all good'
+check 'tracepoints on' trace_on udrv
 check 'in its sandbox' run_edu
+check 'all of the trace' trace_off
 check_eq 'user, capabilities, no new privileges, seccomp' "$held" '65534 0000000000000000 1 2 '
 check_eq 'factorial by interrupt' "$(grep -c '10! = 3628800, by interrupt' /tmp/edu)" 1
 check_eq 'coherent memory there and back' "$(grep -c 'coherent memory there and back, equal' /tmp/edu)" 1
@@ -62,11 +65,37 @@ if [ "$confined" = 1 ]; then
 fi
 check_eq 'last line' "$(tail -n 1 /tmp/edu)" 'edu: all good'
 
+phase 'what the tracepoints showed of it'
+check_page udrv
+line=$(sed -n 's/.* is interrupt \([0-9]*\)$/\1/p' /tmp/edu)
+pid=$(sed -nE "s/.*: udrv_session_begin: bdf=$bdf pid=([0-9]+) comm=udrv-edu$/\1/p" /tmp/traced)
+check_ge 'a session of its process began' "$pid" 1
+check_eq 'it ended' "$(traced "udrv_session_end: bdf=$bdf pid=$pid cause=(close|death)$")" 1
+check_eq 'and was over, the device quiet' "$(traced "udrv_session_over: bdf=$bdf pid=$pid quiet=1$")" 1
+check_ge 'interrupts' "$(traced "udrv_interrupt: bdf=$bdf line=$line$")" 3
+check_eq 'interrupts that the driver was told of' "$(traced_sum udrv_wakeup interrupts)" "$(traced udrv_interrupt)"
+check_eq 'doorbells, without a port' "$(traced_sum udrv_wakeup doorbells)$(traced udrv_doorbell)$(traced udrv_publish)" 000
+if [ "$confined" != 1 ]; then # once is enough
+    check 'perf stat' observe perf udrv_interrupt
+    check_ge 'interrupts counted' "$(perf_counted udrv_interrupt)" 3
+    check_ge 'wakeups counted' "$(perf_counted udrv_wakeup)" 3
+    check 'perf record' observe perf 'perf record'
+    check 'perf script' observe perf 'perf script'
+    check_eq 'a session from its beginning to its end' \
+        "$(observed 'udrv_session_(begin: .*comm=udrv-edu|end: .*cause=|over: .*quiet=1)')" 3
+    check 'bpftrace: from an interrupt to its driver' observe bpftrace udrv_interrupt
+    check_ge 'a histogram of it' "$(observed '\|@')" 1
+fi
+
 phase 'unbound under a sleeping reader, and maps'
 "$helpers/core_probe" $bdf bus-error >/tmp/probe 2>&1 &
 probe=$!
 require 'it sleeps' wait_for 10 grep -q ready /tmp/probe
+pid=$(attr owner)
+check 'tracepoint on' trace_on udrv/udrv_session_end
 check 'unbind' timeout 30 "$udrv" unbind $bdf
+check 'all of the trace' trace_off
+check_eq 'why its session ended' "$(traced "udrv_session_end: bdf=$bdf pid=$pid cause=unbind$")" 1
 wait $probe
 probed 'bus error' /tmp/probe $? 6
 check 'bind again' "$udrv" bind --unsafe-no-iommu $bdf
@@ -85,10 +114,13 @@ check_eq 'one did not stop, says the log' \
 check_eq 'nothing left' "$(idle)" 'idle 0 0 0 0 0'
 
 phase 'the memory of a driver goes'
+check 'tracepoint on' trace_on udrv/udrv_session_end
 "$helpers/core_probe" $bdf exec >/tmp/probe 2>&1
 probed 'execve does not wait for the end of the session' /tmp/probe $? 1
 is_idle() { same "$(idle)" 'idle 0 0 0 0 0'; }
 check 'it ends' wait_for 30 is_idle
+check 'all of the trace' trace_off
+check_eq 'why' "$(traced "udrv_session_end: bdf=$bdf pid=[0-9]+ cause=death$")" 1
 
 phase 'I/O ports end with the session'
 "$helpers/core_probe" $bdf ports >/tmp/probe 2>&1

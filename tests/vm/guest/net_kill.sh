@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Drivers that are killed, stopped, unbound and unloaded under traffic.
 . tests/vm/guest/lib.sh
+. tests/vm/guest/observe_lib.sh
 rounds=20
 cycles=20
 starts=50
@@ -98,10 +99,16 @@ check 'and is answered' wait_reachable
 # Too few packets to stop the queue, and no supervisor: TCP would wait for ever.
 phase 'a hung driver that holds three packets'
 check_eq 'violations before' "$(attr violations)" 0
+check 'tracepoints on' trace_on udrv/udrv_violation udrv/udrv_session_end
+pid=$(attr owner)
 kill -STOP "${driver_pid[$bdf]}"
 for ((i = 0; i < 3; i++)); do echo held >/dev/udp/10.0.0.2/9; done
 check 'its session ends' wait_for 30 same_attr violations 1
 check_eq 'the kernel says why' "$(new_kernel_messages | grep -c 'no transmit progress')" 1
+check 'and is over' wait_for 30 same_attr state idle
+check 'all of the trace' trace_off
+check_eq 'so does the tracepoint' "$(traced "udrv_violation: bdf=$bdf pid=$pid cause=no transmit progress$")" 1
+check_eq 'and that of the end' "$(traced "udrv_session_end: bdf=$bdf pid=$pid cause=violation$")" 1
 stop_driver $bdf KILL
 require 'the next one starts' start_driver
 check 'and is answered' wait_reachable

@@ -6,6 +6,7 @@
 # IOMMU. It knows no chip: what one has more is in a test of its own.
 . tests/vm/guest/lib.sh
 . tests/vm/guest/outage_lib.sh
+. tests/vm/guest/observe_lib.sh
 nic=$1
 mode=${2:-}
 kills=12
@@ -62,6 +63,13 @@ check 'offloads off' ethtool -K udn0 tx off sg off tso off gso off rx off gro of
 send_both_ways 'offloads off'
 check 'offloads on' ethtool -K udn0 sg on tx on tso on gso on rx on gro on
 check_eq 'wrong checksums' "$(wrong_sums)" 0
+
+if [ "$mode" = full ]; then
+    phase 'traced'
+    check_traced_network
+    check 'bpftrace: packets at once' observe bpftrace udrv_net_sent
+    check_ge 'histograms of them' "$(observed '^@(sent|received):')" 2
+fi
 
 phase jumbo
 check 'MTU 9000' set_mtu 9000

@@ -3,6 +3,7 @@
 # One device of each kind on a kernel that is new to us (scripts/matrix --boot): edu, a
 # network card with its peer, a disk; each of the last two loses its driver once.
 . tests/vm/guest/disk_lib.sh
+. tests/vm/guest/observe_lib.sh
 edu_bdf=0000:00:14.0
 disk_bdf=0000:00:18.0
 disk=/dev/udb0
@@ -15,6 +16,7 @@ done
 mark_kernel_log
 
 phase 'edu'
+check_page udrv
 check 'run' "$udrv" run edu $edu_bdf
 check_eq 'last line' "$(tail -n 1 /tmp/check.out)" 'edu: all good'
 
@@ -24,6 +26,7 @@ require 'peer' setup_peer
 require 'driver' start_driver
 require 'up' up_udn0
 require 'the peer answers' wait_reachable
+check_traced_network
 check_eq 'lost of 50' "$(lost -c 50 -i 0.02 10.0.0.2)" 0
 send_file /tmp/data here peer 10.0.0.2 7000
 check_eq 'sent' "$sums" equal
@@ -40,6 +43,7 @@ check_eq 'sent' "$sums" equal
 phase 'disk'
 require 'driver' run_driver ahci $disk_bdf
 check 'random writes, read back' verify $disk libaio 32 32m --direct=1
+check_traced_disk $disk_bdf $disk
 check 'mkfs' mkfs.ext4 -q $disk
 require 'mount' mount $disk $mnt
 make_tree
