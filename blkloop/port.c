@@ -307,7 +307,7 @@ static void udrv_blk_settle(struct udrv_port *port, struct udrv_session *s)
 static struct udrv_port_type udrv_blk_type = {
 	.owner = THIS_MODULE,
 	.arg_bytes = sizeof(struct udrv_blk_attach),
-	.arg_least = 6680,
+	.arg_least = UDRV_BLK_ATTACH_SIZE_VER4,
 	.attach = udrv_blk_attach,
 	.detach = udrv_blk_detach,
 	.publish = udrv_blk_publish,

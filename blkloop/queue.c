@@ -169,7 +169,7 @@ static blk_status_t udrv_blk_fill_segments(struct udrv_disk *d, struct request *
 
 /*
  * All of a slot but its generation. The driver may write there too: it is never read.
- * A request of which the slot can not say all fails here: a limit of the queue is wrong.
+ * A request of which the slot cannot say all fails here: a limit of the queue is wrong.
  */
 static blk_status_t udrv_blk_fill_slot(struct udrv_disk *d, struct request *rq)
 {

@@ -81,9 +81,16 @@ static ssize_t untrusted_store(struct device *dev, struct device_attribute *attr
 UDRV_ATTR(RW, untrusted, "%d", udev->pdev->untrusted);
 
 static struct attribute *udrv_attrs[] = {
-	&dev_attr_state.attr,	     &dev_attr_owner.attr,	&dev_attr_driver.attr,
-	&dev_attr_pinned_bytes.attr, &dev_attr_interrupts.attr, &dev_attr_violations.attr,
-	&dev_attr_mappings.attr,     &dev_attr_iommu.attr,	&dev_attr_untrusted.attr, NULL,
+	&dev_attr_state.attr,
+	&dev_attr_owner.attr,
+	&dev_attr_driver.attr,
+	&dev_attr_pinned_bytes.attr,
+	&dev_attr_interrupts.attr,
+	&dev_attr_violations.attr,
+	&dev_attr_mappings.attr,
+	&dev_attr_iommu.attr,
+	&dev_attr_untrusted.attr,
+	NULL
 };
 
 static const struct attribute_group udrv_group = {

@@ -270,9 +270,12 @@ static ssize_t udrv_irq_read_iter(struct kiocb *iocb, struct iov_iter *to)
 	udrv_irq_publish(irq);
 	if (!udrv_irq_pending(irq))
 		udrv_irq_unmask(irq);
-	if (nowait ? !udrv_irq_pending(irq) :
-		     wait_event_interruptible(irq->wq, udrv_irq_pending(irq)))
-		return nowait ? -EAGAIN : -ERESTARTSYS;
+	if (nowait) {
+		if (!udrv_irq_pending(irq))
+			return -EAGAIN;
+	} else if (wait_event_interruptible(irq->wq, udrv_irq_pending(irq))) {
+		return -ERESTARTSYS;
+	}
 	if (READ_ONCE(irq->session->dead)) {
 		udrv_set_freezable(irq->session);
 		return -ENODEV;
@@ -353,7 +356,7 @@ static const struct file_operations udrv_irq_fops = {
 };
 
 /*
- * The session can not be freed here: udrv_irq_teardown() removes the entry, and
+ * The session cannot be freed here: udrv_irq_teardown() removes the entry, and
  * waits for opens under way, before the session's own reference goes. From here on
  * it is the same file as the other: procfs would close it as the entry goes, while
  * somebody may still poll it. (Who has the session open holds the module.)

@@ -124,7 +124,7 @@ void udrv_bars_hold(struct udrv_device *udev)
 		if (!(bar->flags & IORESOURCE_MEM) || !bar->parent || !resource_size(bar))
 			continue;
 		if (udrv_bar_hold(udev, bar))
-			pci_warn(udev->pdev, "BAR %d shares a page with another device: it can not be mapped\n",
+			pci_warn(udev->pdev, "BAR %d shares a page with another device: it cannot be mapped\n",
 				 i);
 		else
 			udev->bar_maps |= BIT(i);

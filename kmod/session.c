@@ -249,7 +249,7 @@ static void udrv_session_end_work(struct work_struct *work)
 	udrv_end_port_rights(s);	/* its readers have been told */
 	quiet = udrv_quiesce(s);
 	if (!quiet)
-		pci_err(udev->pdev, "device can not be quieted: %ld pinned bytes are kept for ever\n",
+		pci_err(udev->pdev, "device cannot be quieted: %ld pinned bytes are kept for ever\n",
 			atomic_long_read(&s->pinned_bytes));
 	if (s->port)
 		s->port->type->detach(s->port, quiet);

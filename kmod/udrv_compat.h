@@ -45,7 +45,7 @@ static inline bool udrv_has_port_rights(struct task_struct *t)
 #endif
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
-/* One device's messages can not be taken for another's. */
+/* One device's messages cannot be taken for another's. */
 static inline bool msi_device_has_isolated_msi(struct device *dev)
 {
 	return device_iommu_capable(dev, IOMMU_CAP_INTR_REMAP);

@@ -405,7 +405,7 @@ static struct udrv_port *udrv_net_attach(struct udrv_session *s, struct udrv_por
 static struct udrv_port_type udrv_net_type = {
 	.owner = THIS_MODULE,
 	.arg_bytes = sizeof(struct udrv_net_attach),
-	.arg_least = 2704,
+	.arg_least = UDRV_NET_ATTACH_SIZE_VER4,
 	.attach = udrv_net_attach,
 	.detach = udrv_net_detach,
 	.publish = udrv_net_publish,

@@ -304,7 +304,8 @@ static bool udrv_net_reap(struct udrv_net_queue *q, int napi_budget)
 			udrv_violation(q->session, "completion of a packet it does not have");
 			break;
 		}
-		q->channel->counts.tx_errors += c.flags;
+		if (c.flags & UDRV_NET_TX_DROPPED)
+			q->channel->counts.tx_errors++;
 		skb = udrv_net_complete(q, !c.flags);
 		bytes += skb->len;
 		napi_consume_skb(skb, napi_budget);
@@ -386,7 +387,7 @@ static bool udrv_net_is_fragment(const void *frame, u32 len)
 /*
  * Add one buffer to the packet under way. The skb's own head is never in memory
  * that the device can write: headers are copied there, so that a device writing
- * where it was not told to can not forge what the stack keeps behind them. Owns
+ * where it was not told to cannot forge what the stack keeps behind them. Owns
  * the page. False: the packet has to be dropped.
  */
 static bool udrv_net_add_buf(struct udrv_net_queue *q, struct page *page, u32 len)
@@ -468,7 +469,8 @@ static void udrv_net_deliver(struct udrv_net_queue *q, const struct udrv_net_rx 
 
 	if (q->drop || skb_headlen(skb) < ETH_HLEN || !netif_running(dev) ||
 	    !udrv_net_rx_checksum(q, rx)) {
-		c->counts.rx_errors += netif_running(dev);
+		if (netif_running(dev))
+			c->counts.rx_errors++;
 		dev_kfree_skb_any(skb);
 		return;
 	}

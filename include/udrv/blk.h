@@ -173,6 +173,8 @@ struct udrv_blk_disk {
 	__u32 reserved;
 };
 
+#define UDRV_BLK_ATTACH_SIZE_VER4	6680	/* sizeof the first published version, of ABI 4 */
+
 struct udrv_blk_attach {
 	__u32 size;
 	__u32 vector;		/* in: interrupt vector that carries the doorbells */

@@ -245,6 +245,8 @@ struct udrv_net_queue_layout {
 #define UDRV_NET_ATTACH_TSO_AS_IS	(1u << 0)
 #define UDRV_NET_ATTACH_ALL		((1u << 1) - 1)
 
+#define UDRV_NET_ATTACH_SIZE_VER4	2704	/* sizeof the first published version, of ABI 4 */
+
 struct udrv_net_attach {
 	__u32 size;
 	/*
