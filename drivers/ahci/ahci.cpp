@@ -19,9 +19,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto hba_reset_timeout = 1000ms;  // AHCI 10.4.3
-constexpr auto handoff_timeout = 2000ms;    // AHCI 10.6.3, for a BIOS that is busy
-constexpr auto set_up_interval = 500us;     // of looks at ports that come up
+constexpr auto hba_reset_timeout = 1000ms; // AHCI 10.4.3
+constexpr auto handoff_timeout = 2000ms;   // AHCI 10.6.3, for a BIOS that is busy
+constexpr auto set_up_interval = 500us;    // of looks at ports that come up
 
 } // namespace
 

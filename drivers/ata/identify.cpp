@@ -220,8 +220,7 @@ udrv_blk_disk describe(const Identity& identity) {
         disk.flags |= UDRV_BLK_ROTATIONAL;
     }
     // A cache that cannot be flushed is not worth announcing.
-    if (identity.write_cache &&
-        (identity.flush || identity.flush_ext || identity.flush_assumed)) {
+    if (identity.write_cache && (identity.flush || identity.flush_ext || identity.flush_assumed)) {
         disk.flags |= UDRV_BLK_WRITE_CACHE;
         if (identity.fua) {
             disk.flags |= UDRV_BLK_FUA;

@@ -34,7 +34,7 @@ struct Identity {
     /// FLUSH CACHE is not announced, but there is a cache: ATA-4 and ATA-5 have the command, and
     /// no bit for it.
     bool flush_assumed = false;
-    bool fua = false;         ///< WRITE DMA FUA EXT, and the FUA bit of queued writes
+    bool fua = false; ///< WRITE DMA FUA EXT, and the FUA bit of queued writes
 
     bool trim = false;
     bool rotational = true; ///< unless the disk says that it is not

@@ -187,8 +187,7 @@ bool Channel::wait_identity(BlkClock::time_point now) {
         wake_ = now + poll_interval;
         return false;
     }
-    if (is_ready(status) && (status & ata::status::drq) != 0 &&
-        (status & ata::status::bad) == 0) {
+    if (is_ready(status) && (status & ata::status::drq) != 0 && (status & ata::status::bad) == 0) {
         std::array<std::uint16_t, ata::identify_words> words{};
         for (auto& word : words) {
             word = cb::data.read(ports_.command_block);

@@ -303,7 +303,7 @@ class FakeAhci final : public RegisterIo {
         unsigned starts = 0;         ///< counts what ends the fetching of commands
         bool signature = false;      ///< the disk's first FIS has not been taken yet
         std::uint32_t unfetched = 0; ///< of CI, with nobody on the way to fetch them
-        bool reset_posted = false; ///< the write that begins a COMRESET is on its way
+        bool reset_posted = false;   ///< the write that begins a COMRESET is on its way
         std::chrono::steady_clock::time_point reset_since;
         unsigned busy = 0; ///< reads of TFD that still see BSY
         Bytes error_log = Bytes(512);
