@@ -216,7 +216,8 @@ TEST_F(AhciRecovery, AFlushKeepsItsPlaceAcrossARecovery) {
 // 5.3.8, RegFIS:ClearCI: the signature of a disk that has forgotten everything ends the command.
 TEST_F(AhciRecovery, ADiskThatResetsItselfHasDoneNothing) {
     for (const bool interrupts : {true, false}) {
-        for (const std::uint8_t op : {UDRV_BLK_READ, UDRV_BLK_WRITE, UDRV_BLK_FLUSH}) {
+        for (const std::uint8_t op :
+             std::initializer_list<std::uint8_t>{UDRV_BLK_READ, UDRV_BLK_WRITE, UDRV_BLK_FLUSH}) {
             rig.config.ncq = false;
             rig.start();
             std::memset(rig.tag(0, 0).data(), 0xee, 4096);
@@ -236,7 +237,8 @@ TEST_F(AhciRecovery, ADiskThatResetsItselfHasDoneNothing) {
 TEST_F(AhciRecovery, ADeviceFaultIsAnErrorWithoutErr) { // ACS-3, DEVICE FAULT bit
     rig.config.ncq = false;
     rig.start();
-    for (const std::uint8_t op : {UDRV_BLK_WRITE, UDRV_BLK_FLUSH}) {
+    for (const std::uint8_t op :
+         std::initializer_list<std::uint8_t>{UDRV_BLK_WRITE, UDRV_BLK_FLUSH}) {
         rig.chip.disks[0].faults = 1;
         rig.submit(rig.make(0, 0, op, 0, op == UDRV_BLK_FLUSH ? 0 : 8));
         EXPECT_EQ(rig.finish(1)[0], std::uint32_t{UDRV_BLK_IOERR}) << unsigned{op};
@@ -246,7 +248,8 @@ TEST_F(AhciRecovery, ADeviceFaultIsAnErrorWithoutErr) { // ACS-3, DEVICE FAULT b
 // 3.3.12: the link made good what went wrong, which PxSERR keeps and no interrupt tells.
 TEST_F(AhciRecovery, ARecoveredErrorOfTheLinkFailsNoSlowCommand) {
     for (const bool ncq : {true, false}) {
-        for (const std::uint8_t op : {UDRV_BLK_READ, UDRV_BLK_WRITE, UDRV_BLK_FLUSH}) {
+        for (const std::uint8_t op :
+             std::initializer_list<std::uint8_t>{UDRV_BLK_READ, UDRV_BLK_WRITE, UDRV_BLK_FLUSH}) {
             rig.config.ncq = ncq;
             rig.start();
             const auto recovered = 1u << 1 | 1u << 19; // ERR.M, DIAG.B
