@@ -116,7 +116,7 @@ static int udrv_bus_master(struct udrv_session *s, void *arg)
 
 	if (*on > 1)
 		return -EINVAL;
-	udrv_bus_master_set(s->udev, *on);
+	udrv_bus_master_set(s, *on);
 	return 0;
 }
 

@@ -133,7 +133,6 @@ static struct udrv_device *udrv_device_alloc(struct pci_dev *pdev)
 		return NULL;
 	kref_init(&udev->ref);
 	mutex_init(&udev->lock);
-	spin_lock_init(&udev->command_lock);
 	INIT_LIST_HEAD(&udev->margins);
 	udev->pdev = pci_dev_get(pdev);
 	udev->was_untrusted = pdev->untrusted;

@@ -27,64 +27,53 @@ static void udrv_intx_store(void __iomem *at, u32 value)
 /* False: it is not our device that asserts the line. Of a chip's own mask, nobody knows. */
 static bool udrv_intx_check_and_mask(struct udrv_session *s)
 {
-	unsigned long flags;
-	bool ours;
-
-	if (s->intx.mask) {
-		udrv_intx_store(s->intx.mask, s->intx.mask_value);
-		return true;
-	}
-	spin_lock_irqsave(&s->udev->command_lock, flags);
-	ours = pci_check_and_mask_intx(s->udev->pdev);
-	spin_unlock_irqrestore(&s->udev->command_lock, flags);
-	return ours;
+	if (!s->intx.mask)
+		return pci_check_and_mask_intx(s->udev->pdev);
+	udrv_intx_store(s->intx.mask, s->intx.mask_value);
+	return true;
 }
 
 /* False: it asserts the line already, and stays masked. */
 static bool udrv_intx_check_and_unmask(struct udrv_session *s)
 {
-	unsigned long flags;
-	bool unmasked;
-
-	if (s->intx.mask) {
-		/* The handler comes, if so. */
-		iowrite32(s->intx.unmask_value, s->intx.unmask);
-		return true;
-	}
-	spin_lock_irqsave(&s->udev->command_lock, flags);
-	unmasked = pci_check_and_unmask_intx(s->udev->pdev);
-	spin_unlock_irqrestore(&s->udev->command_lock, flags);
-	return unmasked;
+	if (!s->intx.mask)
+		return pci_check_and_unmask_intx(s->udev->pdev);
+	iowrite32(s->intx.unmask_value, s->intx.unmask);	/* the handler comes, if so */
+	return true;
 }
 
 static void udrv_intx_mask(struct udrv_session *s)
 {
-	unsigned long flags;
-
-	if (s->intx.mask) {
+	if (!s->intx.mask)
+		pci_intx(s->udev->pdev, 0);
+	else
 		udrv_intx_store(s->intx.mask, s->intx.mask_value);
-		return;
-	}
-	spin_lock_irqsave(&s->udev->command_lock, flags);
-	pci_intx(s->udev->pdev, 0);
-	spin_unlock_irqrestore(&s->udev->command_lock, flags);
+}
+
+static void udrv_set_master(struct pci_dev *pdev, bool on)
+{
+	if (on)
+		pci_set_master(pdev);
+	else
+		pci_clear_master(pdev);
 }
 
 /*
  * Bus mastering is a bit beside the mask of INTx, and the core reads, changes and writes
  * both: without the lock a mask that the handler sets meanwhile is lost, and the line
- * stays asserted.
+ * stays asserted. With s->lock held, so that no interrupt is set up meanwhile.
  */
-void udrv_bus_master_set(struct udrv_device *udev, bool on)
+void udrv_bus_master_set(struct udrv_session *s, bool on)
 {
-	unsigned long flags;
+	struct udrv_irq *irq = &s->irqs[0];	/* INTx has no other */
 
-	spin_lock_irqsave(&udev->command_lock, flags);
-	if (on)
-		pci_set_master(udev->pdev);
-	else
-		pci_clear_master(udev->pdev);
-	spin_unlock_irqrestore(&udev->command_lock, flags);
+	if (!s->nr_irqs || !irq->intx) {
+		udrv_set_master(s->udev->pdev, on);
+		return;
+	}
+	spin_lock_irq(&irq->lock);
+	udrv_set_master(s->udev->pdev, on);
+	spin_unlock_irq(&irq->lock);
 }
 
 /* With s->lock held. */

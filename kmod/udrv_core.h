@@ -76,7 +76,7 @@ struct udrv_irq {
 	struct proc_dir_entry *proc;
 	bool has_line;			/* in udrv_proc_lines, see irq.c */
 	struct mutex remove_lock;	/* close of the file against the session's end */
-	spinlock_t lock;		/* masked, installed, while_masked */
+	spinlock_t lock;		/* masked, installed, while_masked; INTx: PCI_COMMAND */
 	bool masked;
 	u32 while_masked;		/* interrupts on its line since the reader came */
 	bool installed;
@@ -137,7 +137,6 @@ struct udrv_device {
 	unsigned long reopened;		/* and when it was last over */
 	struct pci_saved_state *config;	/* when it was bound */
 	bool intx_maskable;
-	spinlock_t command_lock;	/* PCI_COMMAND, while a session may have INTx */
 	unsigned int bar_maps;		/* by number: BARs that can be mapped, see mmap.c */
 	struct list_head margins;	/* struct udrv_margin */
 	bool was_untrusted;		/* before it was bound: so it is left */
@@ -274,7 +273,7 @@ int udrv_dma_exchange(struct udrv_session *s, void *arg);
 int udrv_attach(struct udrv_session *s, void *arg);		/* port.c */
 
 void udrv_irq_teardown(struct udrv_session *s);
-void udrv_bus_master_set(struct udrv_device *udev, bool on);	/* irq.c */
+void udrv_bus_master_set(struct udrv_session *s, bool on);	/* irq.c */
 void udrv_dma_release_all(struct udrv_session *s, bool quiet);
 unsigned long udrv_dma_pages(struct udrv_session *s, unsigned long handle, unsigned long *pfn);
 void udrv_bars_hold(struct udrv_device *udev);			/* mmap.c */
