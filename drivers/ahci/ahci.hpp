@@ -83,7 +83,7 @@ class Ahci {
         return sum;
     }
 
-    /// Why it can not be served any longer, and its driver should end; nullptr: it can.
+    /// Why it cannot be served any longer, and its driver should end; nullptr: it can.
     [[nodiscard]] const char* failure() const { return failure_; }
 
     /// What set-up found on the ports that have no usable disk, a sentence each.

@@ -159,9 +159,8 @@ BlkClock::time_point Port::watch(BlkClock::time_point now) {
 bool Port::left_trace() {
     const bool taken = (outstanding_ & ~read(port::ci)) != 0;
     const std::uint32_t status = read(port::tfd);
-    const bool error = taken && (status & ata::status::bad) != 0 &&
-                       (status & (ata::status::bsy | ata::status::drq)) == 0;
-    return error;
+    return taken && (status & ata::status::bad) != 0 &&
+           (status & (ata::status::bsy | ata::status::drq)) == 0;
 }
 
 /// PxSERR is set by errors that were recovered as well (AHCI 3.3.12, ERR.I, ERR.M, DIAG.B), and
@@ -400,9 +399,7 @@ std::uint32_t Port::status_of(std::uint8_t error, std::uint8_t op) {
 
 void Port::settle() {
     std::uint32_t culprit = nobody;
-    if (unsure_) {
-        culprit = nobody;
-    } else if (std::popcount(victims_) == 1) {
+    if (std::popcount(victims_) == 1 && !unsure_) {
         culprit = first(victims_);
     } else if (log_valid_) {
         culprit = culprit_;

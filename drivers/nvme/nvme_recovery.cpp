@@ -126,7 +126,9 @@ void Nvme::look() {
         return;
     }
     if ((csts & (csts::cfs | csts::rdy)) != csts::rdy) { // not ready: reset from elsewhere
-        counters_.fatal += (csts & csts::cfs) != 0 ? 1 : 0;
+        if ((csts & csts::cfs) != 0) {
+            counters_.fatal++;
+        }
         begin_reset();
         return;
     }
