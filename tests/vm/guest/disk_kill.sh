@@ -14,7 +14,6 @@ deadline_ms=1000
 slow=1 # how much longer drivers live between two kills
 ! debug_kernel || { deadline_ms=5000; slow=5; }
 
-free() { same "$(attr state)" idle; }
 start_load() {
     rm -f /tmp/stop
     verified load /dev/udb0 &
@@ -121,7 +120,7 @@ require 'bind' "$udrv" bind --unsafe-no-iommu $bdf
 require 'start' run_driver $driver $bdf
 before=$(resets)
 stop_driver $bdf KILL
-check 'it is free' wait_for 20 free
+check 'it is free' wait_for 20 session_over
 check_eq 'not reset yet' $(($(resets) - before)) 0
 check 'unbind' "$udrv" unbind $bdf
 check_eq 'reset now, if it can be' $(($(resets) - before)) $flr

@@ -13,7 +13,6 @@ disk_bdf=0000:00:14.0
 leave=96   # MiB that the rest of the machine needs
 seconds=3  # more than the disk takes
 
-idle() { same "$(attr state $disk_bdf)" idle; }
 written() { awk '{ print $5 + $9 }' /sys/block/udb0/stat; } # writes done, or in flight
 # Kills the driver under writes; who takes all memory then looks at it when the disk is done.
 kill_under_writes() {
@@ -74,7 +73,7 @@ before=$(written)
 wait_for 60 eval "[ \$(written) -ge $((before + 8)) ]"
 kill -KILL "${driver_pid[$disk_bdf]}"
 { wait "${driver_pid[$disk_bdf]}"; } 2>/dev/null
-check 'the end of its session' wait_for 60 idle
+check 'the end of its session' wait_for 60 session_over $disk_bdf
 sleep $seconds
 check_eq 'interrupts that nobody handled' "$(awk '/^unhandled/ { print $2 }' "/proc/irq/$line/spurious")" 0
 check_eq 'the line was not taken away' "$(dmesg | grep -c 'nobody cared')" 0

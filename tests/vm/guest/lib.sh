@@ -128,6 +128,7 @@ leaks() { awk -v RS='unreferenced object ' -v not_ours="$not_ours" 'NR > 1 && $0
 attr() { cat "/sys/bus/pci/devices/${2:-$bdf}/udrv/$1"; } # ATTRIBUTE [BDF]
 alive() { kill -0 "$1" 2>/dev/null; }
 running() { same "$(attr state "${1:-$bdf}")" running; } # [BDF]
+session_over() { same "$(attr state "${1:-$bdf}")" idle; } # [BDF]
 load_modules() {
     insmod "$build/modules/udrv.ko"
     insmod "$build/modules/udrv_net.ko"

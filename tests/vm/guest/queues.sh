@@ -102,7 +102,6 @@ check_eq 'the last one is used again' "$(count tx_queue_3_packets)" $((before + 
 check_quiet_kernel 'the kernel has nothing to say'
 
 phase "killed under traffic, $kills times"
-session_over() { same "$(attr state)" idle; }
 flood() { while :; do send "$1" 1000; done; }
 floods=()
 for ((n = 0; n < queues; n++)); do
